@@ -60,6 +60,9 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log="", ax=None):
         ax.plot(xs, ys, linestyle=linestyle, marker=marker, markersize=4, label=name)
     if "x" in log:
         ax.set_xscale("log")
+        if len(xs) <= 8:  # few points: name each of them instead of the powers of ten
+            ax.set_xticks(xs, [f"{x:g}" for x in xs], minor=False)
+            ax.set_xticks([], minor=True)
     if "y" in log:
         ax.set_yscale("log")
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
