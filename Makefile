@@ -1,0 +1,42 @@
+# make book and make test do everything, on a machine with Python 3.11-3.13, git and make.
+PYTHON ?= python3
+# TORCH_INDEX: where to take PyTorch from, for example its CPU build; see README.md
+export TORCH_INDEX
+
+BIN := .venv/bin
+READY := .venv/ready
+SITE := _build/html/index.html
+SOURCES := _config.yml _toc.yml $(shell find book notebooks tools -type f -not -path '*/.*' -not -path '*/__pycache__/*')
+
+.PHONY: book test notebooks serve bench lint clean
+.DELETE_ON_ERROR:
+
+book: $(SITE)  ## build the site
+	@echo "The book is built. Open $(SITE) in a browser, or run: make serve"
+
+test: $(READY) $(SITE)  ## unit tests, the built site, and every notebook against its stored outputs
+	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval notebooks -n 2 --dist loadscope --nbval-cell-timeout 300 -o filterwarnings=default
+
+notebooks: $(READY)  ## run every chapter again and store its outputs
+	$(BIN)/python tools/notebooks.py run notebooks/*.ipynb
+
+serve: $(SITE)  ## show the site at http://localhost:8000
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+bench: $(READY)  ## what we claim about speed and learning
+	$(BIN)/python benchmarks/speed.py && $(BIN)/python benchmarks/learning.py
+
+lint: $(READY)  ## style of code and form of chapters
+	$(BIN)/ruff check . && $(BIN)/python tools/notebooks.py check notebooks/*.ipynb
+
+clean:  ## remove all that make has made
+	rm -rf .venv _build .pytest_cache .ruff_cache *.egg-info build dist
+
+$(READY): requirements.txt pyproject.toml tools/environment.py
+	$(PYTHON) tools/environment.py .venv
+	@touch $@
+
+$(SITE): $(READY) $(SOURCES)
+	$(BIN)/python tools/site.py build
+	@touch $@
