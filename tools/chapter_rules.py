@@ -1,0 +1,184 @@
+"""What every chapter must be, checked without running it. Each fault says where, and what to do."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+TAGS = {"remove-cell", "hide-input", "agree", "nbval-ignore-output"}
+MAX_BYTES, MAX_LINES, MAX_COLUMNS = 400_000, 15, 72
+METADATA = {"kernelspec", "language_info"}
+CELL_METADATA = {"tags", "mystnb"}
+# which chapter derives what a module exports
+CHAPTER_OF = {
+    "pieces": "01_tokenizers",
+    "tokenizers": "01_tokenizers",
+    "attention": "02_attention",
+    "layers": ("03_feed_forward", "04_transformer"),
+    "transformer": "04_transformer",
+    "scaling": "04_transformer",
+    "train": "05_training",
+    "gpt": "08_gpt",
+    "decoding": "08_gpt",
+}
+LOCAL = re.compile(
+    r"(?<![\w./:])/(?:home|root|work|tmp|Users|opt|usr|var)/[\w./-]+|[A-Z]:\\\\?Users"
+)
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
+
+
+def setup_source() -> str:
+    """The first code cell of every chapter, tagged remove-cell."""
+    return (ROOT / "tools" / "setup_cell.py").read_text().strip()
+
+
+def faults(path: Path) -> list[str]:
+    """Everything that is wrong with one chapter, a sentence each."""
+    try:
+        notebook = nbformat.read(path, 4)
+    except Exception as error:
+        return [f"{path.name}: is not a readable notebook ({error}); restore it"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    found = [*_file(path, notebook), *_order(code), *_ids(notebook.cells), *_setup(code)]
+    found += [fault for cell in code for fault in [*_code(cell), *_outputs(cell)]]
+    found += [*_ignored(code), *_definitions(path.stem, code), *_text(notebook.cells)]
+    return [f"{path.name}: {fault}" for fault in found]
+
+
+def _file(path, notebook):
+    if path.stat().st_size > MAX_BYTES:
+        yield f"is {path.stat().st_size:,} bytes, over {MAX_BYTES:,}: draw fewer or smaller figures"
+    extra = set(notebook.metadata) - METADATA
+    if extra or any(set(c.metadata) - CELL_METADATA for c in notebook.cells):
+        yield "has metadata of an editor: run tools/notebooks.py clean"
+    if "widgets" in notebook.metadata:
+        yield "stores widget state: run it again with tools/notebooks.py run"
+
+
+def _order(code):
+    counts = [cell.execution_count for cell in code]
+    for place, (cell, count) in enumerate(zip(code, counts), 1):
+        if count != place:
+            yield (
+                f"cell {cell.id} was executed as number {count}, not {place}: "
+                "run the whole chapter with tools/notebooks.py run"
+            )
+            return
+
+
+def _ids(cells):
+    seen = set()
+    for cell in cells:
+        if cell.id in seen or not re.fullmatch(r"[a-z][a-z0-9-]{2,63}", cell.id) or re.fullmatch(
+            r"[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]+", cell.id
+        ):
+            yield f"cell {cell.id} needs a unique id of words, such as why-divide: name it"
+        seen.add(cell.id)
+
+
+def _setup(code):
+    first = code[0] if code else None
+    if first is None or first.source.strip() != setup_source():
+        yield "the first code cell is not the set-up cell: run tools/notebooks.py clean"
+    elif first.metadata.get("tags") != ["remove-cell"]:
+        yield "the set-up cell is not tagged remove-cell: run tools/notebooks.py clean"
+
+
+def _code(cell):
+    lines = cell.source.splitlines()
+    wide = [line for line in lines if len(line) > MAX_COLUMNS]
+    if len(lines) > MAX_LINES and cell.metadata.get("tags") != ["remove-cell"]:
+        yield f"cell {cell.id} has {len(lines)} lines, over {MAX_LINES}: make it two ideas"
+    if wide:
+        yield f"cell {cell.id} is {max(map(len, wide))} columns wide, over {MAX_COLUMNS}: break it"
+    unknown = set(cell.metadata.get("tags", [])) - TAGS
+    if unknown:
+        known = ", ".join(sorted(TAGS))
+        yield f"cell {cell.id} has the tag {', '.join(sorted(unknown))}: use only {known}"
+    try:
+        ast.parse(cell.source)
+    except SyntaxError:
+        yield f"cell {cell.id} is not plain Python: leave out magics and shell commands"
+
+
+def _outputs(cell):
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        text = output.get("text", "") + data.get("text/plain", "") + data.get("text/html", "")
+        if output.output_type == "error":
+            yield f"cell {cell.id} stores an error, {output.ename}: mend it and run again"
+        if output.get("name") == "stderr":
+            yield f"cell {cell.id} stores a warning: mend its cause, {text.strip()[:60]!r}"
+        if any("widget" in kind for kind in data):
+            yield f"cell {cell.id} stores a widget: print text instead"
+        for pattern, what in ((LOCAL, "a path of one machine"), (ADDRESS, "an object's address")):
+            if match := pattern.search(text):
+                yield f"cell {cell.id} prints {what}, {match.group(0)!r}: print something else"
+        if "image/png" in data and not cell.metadata.get("mystnb", {}).get("image", {}).get("alt"):
+            yield f"cell {cell.id} draws a figure without alt text: describe it in mystnb.image.alt"
+
+
+def _ignored(code):
+    """A cell whose output is not compared must be followed by an assert that could fail."""
+    for i, cell in enumerate(code):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
+            near = code[i : i + 4]
+            if not any(isinstance(n, ast.Assert) for c in near for n in _walk(c)):
+                yield f"cell {cell.id} ignores its output and no assert follows it: assert a band"
+
+
+def _walk(cell):
+    try:
+        return list(ast.walk(ast.parse(cell.source)))
+    except SyntaxError:
+        return []
+
+
+def exported() -> dict[str, str]:
+    """Public classes and functions of mini_models, each with its module."""
+    names = {}
+    for path in sorted((ROOT / "mini_models").glob("[a-z]*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_":
+                names[node.name] = path.stem
+    return names
+
+
+def _definitions(chapter, code):
+    """A concept is defined in its own chapter, with an agree cell, and imported elsewhere."""
+    names, derived = exported(), set()
+    for cell in code:
+        for node in ast.parse(cell.source).body if _walk(cell) else []:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names:
+                home = CHAPTER_OF.get(names[node.name], "no chapter")
+                if chapter not in (home if isinstance(home, tuple) else (home,)):
+                    yield (
+                        f"cell {cell.id} defines {node.name} again: "
+                        f"import it from mini_models.{names[node.name]}"
+                    )
+                derived.add(node.name)
+    agree = [cell for cell in code if "agree" in cell.metadata.get("tags", [])]
+    spoken = {n.id for c in agree for n in _walk(c) if isinstance(n, ast.Name)}
+    spoken |= {n.name for c in agree for n in _walk(c) if hasattr(n, "name")}
+    for name in sorted(derived - spoken):
+        yield f"{name} is derived but no agree cell compares it with the package: add one"
+    for cell in agree:
+        if not any(isinstance(n, ast.Assert) for n in _walk(cell)) and "assert_" not in cell.source:
+            yield f"cell {cell.id} is tagged agree but compares nothing: assert that both are equal"
+
+
+def _text(cells):
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    if not cells or not cells[0].source.startswith("# "):
+        yield "does not begin with a title: make the first cell '# Name' and the question"
+    exercises = re.findall(r"\{exercise\}.*?\n:label: (\S+)", text)
+    solutions = re.findall(r"\{solution\} (\S+)", text)
+    if len(exercises) < 3:
+        yield f"has {len(exercises)} exercises: give at least three"
+    for label in set(exercises) ^ set(solutions):
+        yield f"exercise {label} has no solution, or the solution no exercise: add the other"
+    for heading in ("## What we have now", "## Toy versus paper", "## Sources"):
+        if heading not in text:
+            yield f"has no section '{heading[3:]}': every chapter ends with it"
