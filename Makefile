@@ -38,5 +38,5 @@ $(READY): requirements.txt pyproject.toml tools/environment.py
 	@touch $@
 
 $(SITE): $(READY) $(SOURCES)
-	$(BIN)/python tools/site.py build
+	$(BIN)/python tools/book.py
 	@touch $@
