@@ -170,10 +170,15 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             k, v = cache.extend(k, v)
         attn_mask, is_causal = self._mask_for_torch(mask, T, k.shape[2], x.device)
-        # the fused kernel computes eq. 1 without storing the T × S weights
-        heads = F.scaled_dot_product_attention(
-            q, k, v, attn_mask, dropout_p=self.dropout if self.training else 0.0, is_causal=is_causal
-        )  # [B, H, T, K]
+        dropout = self.dropout if self.training else 0.0
+        # torch's CPU kernel is slow backward in bfloat16: two matrix products are faster
+        if q.dtype == torch.bfloat16 and q.device.type == "cpu" and is_causal and not dropout:
+            heads = _plain_causal(q, k, v)  # [B, H, T, K]
+        else:
+            # the fused kernel computes eq. 1 without storing the T × S weights
+            heads = F.scaled_dot_product_attention(
+                q, k, v, attn_mask, dropout_p=dropout, is_causal=is_causal
+            )
         return self.out(heads.transpose(1, 2).reshape(B, T, D))
 
     @torch.no_grad()
@@ -201,3 +206,9 @@ class MultiHeadAttention(nn.Module):
 def _with_head_axis(mask: Tensor | None) -> Tensor | None:
     """A mask per sequence, [B, T, S], becomes [B, 1, T, S] so that it serves every head."""
     return mask.unsqueeze(1) if mask is not None and mask.ndim == 3 else mask
+
+
+def _plain_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Eq. 1 under the causal mask, added as 0 and -inf; q, k, v and the result [B, H, T, K]."""
+    hidden = torch.full(2 * q.shape[-2:-1], -math.inf, dtype=q.dtype, device=q.device).triu(1)
+    return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]) + hidden).softmax(dim=-1).to(v) @ v

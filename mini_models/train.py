@@ -259,8 +259,50 @@ def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     fused = device_of(model).type in ("cpu", "cuda")
     optimizers = [torch.optim.AdamW(adamw, config.lr, config.betas, fused=fused)]
     if groups["muon"]:
-        optimizers.append(torch.optim.Muon(groups["muon"], config.muon_lr, config.weight_decay))
+        optimizers.append(Muon(groups["muon"], config.muon_lr, config.weight_decay))
     return optimizers
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose every step is made orthogonal, for matrices [R, C] only.
+
+    The steps of `torch.optim.Muon`; but that one multiplies in bfloat16 everywhere, which
+    hardware without it does many times slower than float32, and older versions of torch lack it.
+    """
+
+    def __init__(self, params, lr=0.02, weight_decay=0.1, momentum=0.95, dtype=None):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self.dtype = dtype  # to multiply in; None: bfloat16 where the hardware has it
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                average = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                average.lerp_(p.grad, 1 - momentum)
+                ahead = p.grad.lerp(average, momentum)  # Nesterov: one more step of averaging
+                p.mul_(1 - lr * group["weight_decay"])
+                size = math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
+                p.add_(orthogonalise(ahead, dtype=self.dtype), alpha=-lr * size)
+
+
+def orthogonalise(m: Tensor, steps: int = 5, dtype: torch.dtype | None = None) -> Tensor:
+    """A matrix with the singular vectors of m [R, C] and singular values between 0.7 and 1.2.
+
+    Newton-Schulz: each step applies 3.4445 s - 4.7750 s³ + 2.0315 s⁵ to every singular value
+    (Jordan et al. 2024), by matrix products alone. Small values need more steps.
+    """
+    x = m.to(dtype or (torch.bfloat16 if prefers_bf16(m.device) else torch.float32))
+    x = x.T if m.shape[0] > m.shape[1] else x
+    x = x / x.norm().clamp(min=1e-7)  # now no singular value is above 1
+    for _ in range(steps):
+        square = x @ x.T
+        poly = torch.addmm(square, square, square, beta=-4.7750, alpha=2.0315)
+        x = torch.addmm(x, poly, x, beta=3.4445)
+    return x.T if m.shape[0] > m.shape[1] else x
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:

@@ -15,7 +15,16 @@ from torch.testing import assert_close
 
 from mini_models.data import TextBatches, windows
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
-from mini_models.train import CHECKPOINT, SCHEDULES, TrainConfig, evaluate, prefers_bf16, train
+from mini_models.train import (
+    CHECKPOINT,
+    SCHEDULES,
+    Muon,
+    TrainConfig,
+    evaluate,
+    orthogonalise,
+    prefers_bf16,
+    train,
+)
 
 TEXT = [i * i % 11 for i in range(800)]
 BATCHES = TextBatches(TEXT, context_length=8, batch_size=4)
@@ -65,6 +74,33 @@ def test_adamw_training_equals_a_plain_torch_loop(schedule):
         optimizer.step()
         optimizer.zero_grad()
     assert_close(weights(ours), weights(theirs))
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (6, 6)])
+def test_muon_takes_the_same_steps_as_torchs(shape):
+    torch.manual_seed(0)
+    ours = nn.Parameter(torch.randn(shape))
+    theirs = nn.Parameter(ours.detach().clone())
+    mine = Muon([ours], 0.02, weight_decay=0.1, dtype=torch.bfloat16)
+    torchs = torch.optim.Muon([theirs], 0.02, weight_decay=0.1)
+    for _ in range(20):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        mine.step()
+        torchs.step()
+    assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_orthogonalising_keeps_the_singular_vectors_and_levels_their_values(dtype):
+    torch.manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, 6))[0] for n in (12, 7))
+    values = torch.linspace(0.2, 1, 6)
+    level = orthogonalise(left @ values.diag() @ right.T, dtype=dtype).float()
+    inside = left.T @ level @ right  # diagonal if the singular vectors are the same
+    assert (inside - inside.diag().diag()).abs().max() < 0.1
+    assert inside.diag().min() > 0.6
+    assert inside.diag().max() < 1.3
 
 
 def test_muon_moves_every_linear_matrix_by_a_nearly_orthogonal_step():
