@@ -24,6 +24,12 @@ def shakespeare() -> str:
     return _read("shakespeare.txt.xz")
 
 
+@cache
+def other_plays() -> str:
+    """25 more plays by Shakespeare in the same layout, for training only: 2,989,446 characters."""
+    return _read("shakespeare_more.txt.xz")
+
+
 @dataclass(frozen=True)
 class Poem:
     """A Tang quatrain: four lines of five or seven characters each."""
