@@ -1,0 +1,109 @@
+"""Speed: ours against transformers' GPT-2 with the same weights, every ratio taken in one run.
+
+    python benchmarks/speed.py
+
+Both are timed turn by turn, so that what else the machine does touches both; the ratio is that of
+the medians. Nothing is skipped: a training step is forward, loss, backward, clipping and AdamW.
+"""
+
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
+
+from mini_models.convert import gpt_from_hf
+from mini_models.decoding import generate
+from mini_models.gpt import gpt_loss
+from mini_models.train import best_device
+
+DEVICE = best_device()
+SIZES = {  # n_layer, n_embd, n_head, context, batch
+    "4 × 128, 64 tokens, batch 12": (4, 128, 4, 64, 12),
+    "6 × 256, 256 tokens, batch 4": (6, 256, 8, 256, 4),
+    "4 × 768, 128 tokens, batch 4": (4, 768, 12, 128, 4),
+}
+
+
+def pair(layers, width, heads, context):
+    """transformers' model with random weights, and ours with the same."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=1000, n_positions=context, n_embd=width, n_layer=layers, n_head=heads,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=None,
+    )  # fmt: skip
+    theirs = GPT2LMHeadModel(config).to(DEVICE)
+    return gpt_from_hf(theirs).to(DEVICE), theirs
+
+
+def medians(functions: dict, rounds: int) -> dict[str, float]:
+    """The median seconds of each function, called in turn; the first calls do not count."""
+    seconds = {name: [] for name in functions}
+    for turn in range(rounds + 2):
+        for name, function in functions.items():
+            begin = time.perf_counter()
+            function()
+            if DEVICE.type == "cuda":
+                torch.cuda.synchronize()
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(s) for name, s in seconds.items()}
+
+
+def stepper(model, loss_of):
+    """One training step as a function."""
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
+
+    def step():
+        loss_of(model).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def training(layers, width, heads, context, batch, rounds=15) -> float:
+    """Seconds of our training step in units of transformers'."""
+    ours, theirs = pair(layers, width, heads, context)
+    ids = torch.randint(1000, (batch, context + 1), device=DEVICE)
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+
+    def their_loss(model):  # the loss that transformers computes shifts targets by itself
+        return F.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten())
+
+    functions = {
+        "ours": stepper(ours.train(), lambda model: gpt_loss(model, (inputs, targets))),
+        "theirs": stepper(theirs.train(), their_loss),
+    }
+    seconds = medians(functions, rounds)
+    return seconds["ours"] / seconds["theirs"]
+
+
+def greedy(layers, width, heads, context, new=48, rounds=5) -> float:
+    """Our tokens per second, batch 1, with the cache, in units of transformers' generate."""
+    ours, theirs = pair(layers, width, heads, context)
+    ours.eval(), theirs.eval()
+    ids = torch.randint(1000, (1, 8), device=DEVICE)
+    how = GenerationConfig(do_sample=False, max_new_tokens=new, pad_token_id=0, use_cache=True)
+    functions = {
+        "ours": lambda: generate(ours, ids, new, temperature=0),
+        "theirs": lambda: theirs.generate(ids, generation_config=how),
+    }
+    if not torch.equal(functions["ours"](), functions["theirs"]()):
+        sys.exit("the two wrote different ids: the ratio would mean nothing")
+    seconds = medians(functions, rounds)
+    return seconds["theirs"] / seconds["ours"]
+
+
+if __name__ == "__main__":
+    print(f"torch {torch.__version__}, {DEVICE}, {torch.get_num_threads()} threads")
+    print(f"{'layers × width':32}{'training step':>16}{'greedy tokens/s':>18}")
+    print(f"{'':32}{'ours / theirs':>16}{'ours / theirs':>18}")
+    for name, (layers, width, heads, context, batch) in SIZES.items():
+        step = training(layers, width, heads, context, batch)
+        tokens = greedy(layers, width, heads, context)
+        print(f"{name:32}{step:16.2f}{tokens:18.2f}", flush=True)
+    print("training: 1.00 or less is at least as fast; greedy: the same ids, and higher is faster")
