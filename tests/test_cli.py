@@ -1,4 +1,4 @@
-"""Tests of python -m mini_models: it trains, stops, resumes, measures, writes, and refuses in a line."""
+"""Tests of python -m mini_models: it trains, resumes, measures, writes, and refuses in a line."""
 
 import os
 import signal
@@ -164,7 +164,8 @@ def test_an_out_that_is_a_file_is_one_line(text, capsys):
 
 def test_a_device_that_is_not_there_and_numbers_that_make_no_sense_are_one_line(capsys, tmp_path):
     train = "train", "gpt-shakespeare-quick", "--out", tmp_path
-    assert "the device 'abacus' cannot be used here" in refusal(capsys, *train, "--device", "abacus")
+    said = refusal(capsys, *train, "--device", "abacus")
+    assert "the device 'abacus' cannot be used here" in said
     assert "'0' is not a whole number above 0" in refusal(capsys, *train, "--steps", "0")
     assert "temperature is -1.0" in refusal(capsys, "write", "gpt-tang", "--temperature", "-1")
 
