@@ -159,21 +159,26 @@ def write_text(args) -> None:
     draws = torch.Generator()
     draws.seed() if args.seed is None else draws.manual_seed(args.seed)
     recipe = recipes.RECIPES.get(zoo.card(args.name).get("recipe"))
-    stop = tokenizer.encode("\n")[0] if recipe and recipe.lines else None
-    if stop is not None and ids[0] != stop:
-        ids = [stop, *ids]  # where such a model begins
+    if recipe is not None and recipe.lines:
+        stop = tokenizer.encode("\n")[0]
+        ids = ids if ids[0] == stop else [stop, *ids]  # where such a model begins
+        n = min(args.tokens, model.config.context_length - len(ids))
+        print(continued(model, tokenizer, ids, n, args.temperature, draws, stop).rstrip("\n"))
+        return
     left, context = args.tokens, model.config.context_length
-    while left:
-        ids = ids[-max(context // 2, 1) :] if len(ids) >= context else ids
+    while left:  # a text that fills the context goes on from the second half of it
+        ids = ids if len(ids) < context else ids[-max(context // 2, 1) :]
         n = min(left, context - len(ids))
-        known = len(ids)
-        text = generate(model, torch.tensor([ids]), n, args.temperature, stop=stop, generator=draws)
-        ids = text[0].tolist()
-        print(tokenizer.decode(ids[known:]), end="", flush=True)
-        left -= n
-        if stop is not None and ids[-1] == stop:
-            return
+        new = continued(model, tokenizer, ids, n, args.temperature, draws)
+        print(new, end="", flush=True)
+        ids, left = ids + tokenizer.encode(new), left - n
     print()
+
+
+def continued(model, tokenizer, ids, n, temperature, draws, stop=None) -> str:
+    """What the model writes behind the ids."""
+    text = generate(model, torch.tensor([ids]), n, temperature, stop=stop, generator=draws)
+    return tokenizer.decode(text[0, len(ids) :].tolist())
 
 
 def read_text(path: str) -> str:

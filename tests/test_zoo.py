@@ -70,7 +70,8 @@ def test_the_tang_model_keeps_the_form_of_a_quatrain():
     ids = torch.full((300, 1), stop)
     ids = generate(model, ids, model.config.context_length - 1, stop=stop, generator=draws)
     poems = [tokenizer.decode(row).strip("\n") for row in ids[:, 1:].tolist()]
-    form = re.compile("|".join(rf"([^，。？！；：、\s]{{{n}}}[，。？！；：、]){{4}}" for n in (5, 7)))
+    lines = [rf"([^，。？！；：、\s]{{{n}}}[，。？！；：、]){{4}}" for n in (5, 7)]
+    form = re.compile("|".join(lines))
     assert sum(form.fullmatch(poem) is not None for poem in poems) >= 0.95 * len(poems)
     known = {poem.text for poem in split(tang_quatrains())[0]}
     assert sum(poem in known for poem in poems) <= 3  # it writes, rather than recites
