@@ -155,14 +155,14 @@ def write_text(args) -> None:
     model, tokenizer = zoo.load(args.name)
     prompt = args.prompt.replace("\\n", "\n") or "\n"
     ids = tokenizer.encode(prompt)
-    print(prompt, end="", flush=True)
+    print(prompt.lstrip("\n"), end="", flush=True)
     draws = torch.Generator()
     draws.seed() if args.seed is None else draws.manual_seed(args.seed)
     recipe = recipes.RECIPES.get(zoo.card(args.name).get("recipe"))
     if recipe is not None and recipe.lines:
         stop = tokenizer.encode("\n")[0]
         ids = ids if ids[0] == stop else [stop, *ids]  # where such a model begins
-        n = min(args.tokens, model.config.context_length - len(ids))
+        n = max(1, min(args.tokens, model.config.context_length - len(ids)))
         print(continued(model, tokenizer, ids, n, args.temperature, draws, stop).rstrip("\n"))
         return
     left, context = args.tokens, model.config.context_length

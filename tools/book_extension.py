@@ -82,41 +82,105 @@ def describe(app, page, template, context, doctree) -> None:
 
 
 def mend(page: str) -> str:
-    """One finished page, without the theme's faults.
-
-    Scripts nothing uses are dropped; labels begin with the text they show; what stands outside a
-    landmark gets one; a wide table, figure or formula scrolls by itself and by keyboard.
-    """
+    """One finished page, without the faults of theme and extensions that axe and Chromium report."""
     soup = BeautifulSoup(page, "html.parser")
     for script in soup.find_all("script"):
-        if UNUSED_SCRIPTS.search(script.get("src", "")) or "thebe" in (script.string or ""):
+        if UNUSED_SCRIPTS.search(script.get("src", "") + script.get("type", "")):
             script.decompose()
-    for link in soup.find_all("link", rel="preload"):
-        if link.get("href", "").endswith(".js"):
-            link.decompose()
+    for tag in soup.select('link[rel~="preload"][href*=".js"]'):  # they are loaded anyway
+        tag.decompose()
+    soup.body["data-default-mode"] = "auto"  # left empty, it is reported as an error
+    first, _, second = soup.title.get_text(strip=True).partition(" — ")
+    if first == second:
+        soup.title.string = first
+    if not soup.select('meta[name="description"]'):  # pages that Sphinx makes, such as the search
+        about = soup.new_tag("meta", attrs={"name": "description"}, content=soup.title.string)
+        soup.head.append(about)
+    # what a control is called must contain what it shows
     for button in soup.select("button[aria-label]"):
         shown = button.get_text(" ", strip=True)
         if shown and shown.lower() not in button["aria-label"].lower():
             button["aria-label"] = shown
     for summary in soup.select("summary[aria-label]"):
         del summary["aria-label"]
-    for area in soup.select("pre, div.math, table, .output.text_html"):
-        area["tabindex"] = "0"
+    # all content stands in a landmark
+    for logo in soup.select("a.navbar-brand"):
+        logo.parent.name, logo.parent["aria-label"] = "nav", "Home"
+    for head in soup.select("th"):
+        if not head.get_text(strip=True):
+            head.name = "td"  # an empty corner heads nothing
+    for entry in soup.select('[role="doc-biblioentry"]'):
+        del entry["role"]  # withdrawn from the standard
+    # the theme's script lets the keyboard reach what scrolls, but knows it only by this class
+    for formula in soup.select("div.math > .katex-display"):
+        formula["class"] = [*formula["class"], "pst-scrollable-table-container"]
     return str(soup)
+
+
+def front_door(redirect: str) -> str:
+    """The page at the site's root, which only leads on to the first page of the book."""
+    address = re.search(r'url=([^"]+)', redirect)[1]
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<title>Mini Models: the way in</title>
+<meta name="description" content="The way into the book Mini Models."/>
+<meta http-equiv="refresh" content="0; url={address}"/>
+<link rel="icon" href="_static/logo.svg"/>
+</head>
+<body><main><h1><a href="{address}">Mini Models</a></h1></main></body>
+</html>
+"""
+
+
+def slim_icons(site: Path) -> None:
+    """Leave in the icon fonts, else the heaviest files of a page, only what the site shows.
+
+    That is: the icons whose names stand in a page or a script, and those that a style sheet draws.
+    """
+    from fontTools import subset
+
+    sheet = site / "_static" / "styles" / "pydata-sphinx-theme.css"
+    texts = [p.read_text("utf-8") for p in site.rglob("*.html")]
+    texts += [p.read_text("utf-8") for p in sheet.parent.with_name("scripts").glob("*-theme.js")]
+    named = {name for text in texts for name in re.findall(r"\bfa-[a-z0-9-]+", text)}
+
+    def if_named(rule: re.Match) -> str:
+        return rule[0] if named & set(re.findall(r"fa-[a-z0-9-]+", rule[1])) else ""
+
+    css = sheet.read_text("utf-8")
+    css = re.sub(r'((?:\.fa-[\w-]+:before,?)+)\{content:"[^"]*"\}', if_named, css)
+    css = css.replace('.woff2) format("woff2")', '.woff) format("woff")')
+    sheet.write_text(css, "utf-8")
+    drawn = "".join(p.read_text("utf-8") for p in site.glob("_static/**/*.css"))
+    codes = {int(code, 16) for code in re.findall(r"\\([ef][0-9a-f]{3})", drawn)}
+    codes |= {ord(letter) for letter in drawn if letter > "~"}
+    for path in site.glob("_static/vendor/fontawesome/webfonts/*.ttf"):
+        font = subset.load_font(path, options := subset.Options(flavor="woff", notdef_outline=True))
+        subsetter = subset.Subsetter(options)
+        subsetter.populate(unicodes=codes)
+        subsetter.subset(font)
+        subset.save_font(font, path.with_suffix(".woff"), options)
 
 
 def mend_all(app, failure) -> None:
     """Mend every page, and stamp the notebooks offered for download if their home is known."""
     if failure or app.builder.name != "html":
         return
-    for path in Path(app.outdir).rglob("*.html"):
+    site = Path(app.outdir)
+    for path in site.rglob("*.html"):
         if "_static" not in path.parts:
-            path.write_text(mend(path.read_text(encoding="utf-8")), encoding="utf-8")
+            page = path.read_text(encoding="utf-8")
+            page = mend(page) if "<body" in page else front_door(page)
+            path.write_text(page, encoding="utf-8")
+    slim_icons(site)
     address, at = repository_address(), commit()
     if address and at:
         from notebooks import stamp
 
-        for path in (Path(app.outdir) / "_sources").rglob("*.ipynb"):
+        for path in (site / "_sources").rglob("*.ipynb"):
             stamp(path, path, address, at)
 
 

@@ -1,0 +1,308 @@
+"""The built site as a reader meets it: every link, image and kilobyte, and in a real browser too."""
+
+import functools
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+MAX_BYTES = 650_000  # what a page and all it loads may weigh, each file gzipped
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+LOADS = {"src", "srcset", "poster", "data"}  # attributes whose address is fetched, not only offered
+FETCHED_LINKS = {"stylesheet", "preload", "modulepreload", "prefetch", "icon", "preconnect"}
+# data: pictures within a style sheet, and an SVG's name for its own language
+CSS_ADDRESS = re.compile(r"url\(\s*['\"]?(?!data:|#)([^'\")]+)|@import\s+['\"]([^'\"]+)")
+
+
+# --- the site, read from its files
+
+
+@pytest.fixture(scope="module")
+def site() -> dict[str, BeautifulSoup]:
+    """Every page of the built site by its path, such as notebooks/02_attention.html."""
+    if not (SITE / "index.html").exists():
+        pytest.skip("the site is not built: run make book")
+    paths = [p for p in sorted(SITE.rglob("*.html")) if "_static" not in p.parts]
+    return {
+        p.relative_to(SITE).as_posix(): BeautifulSoup(p.read_text("utf-8"), "html.parser")
+        for p in paths
+    }
+
+
+def addresses(page: BeautifulSoup):
+    """(tag, address, fetched) of everything that a page names; fetched: without a click."""
+    for tag in page.find_all(True):
+        for attribute in LOADS & set(tag.attrs):
+            yield tag, str(tag[attribute]), True
+        if "href" in tag.attrs:
+            yield tag, tag["href"], bool(FETCHED_LINKS & set(tag.get("rel", [])))
+        if tag.name == "meta" and "url=" in tag.get("content", "").lower():
+            yield tag, tag["content"].split("=", 1)[1], False
+
+
+def broken_links(pages: dict[str, BeautifulSoup], folder: Path) -> list[str]:
+    """Links within the site that lead to no file, or to a file without that anchor."""
+    names = {
+        name: {tag.get("id") for tag in page.find_all(id=True)}
+        | {tag["name"] for tag in page.find_all("a", attrs={"name": True})}
+        for name, page in pages.items()
+    }
+    broken = []
+    for here, page in pages.items():
+        for _, address, _ in addresses(page):
+            if urlsplit(address).scheme or address.startswith("//"):
+                continue
+            target = urlsplit(urljoin(f"/{here}", address))
+            path, anchor = unquote(target.path).lstrip("/"), unquote(target.fragment)
+            if not (folder / path).is_file() or (path in names and anchor not in names[path] | {""}):
+                broken.append(f"{here}: {address}")
+    return broken
+
+
+def test_every_link_within_the_site_leads_somewhere(site):
+    assert not broken_links(site, SITE)
+
+
+def test_a_dead_link_and_a_dead_anchor_would_be_noticed(tmp_path):
+    links = '<a href="no.html">a</a><a href="#no">b</a><a id="x" href="#x">c</a>'
+    page = BeautifulSoup(links, "html.parser")
+    (tmp_path / "page.html").write_text(links)
+    assert broken_links({"page.html": page}, tmp_path) == ["page.html: no.html", "page.html: #no"]
+
+
+def test_no_page_and_no_style_sheet_names_another_host_to_fetch_from(site):
+    elsewhere = [
+        f"{here}: {address}"
+        for here, page in site.items()
+        for _, address, fetched in addresses(page)
+        if fetched and re.match(r"(https?:)?//", address)
+    ]
+    for sheet in SITE.rglob("*.css"):
+        for match in CSS_ADDRESS.finditer(sheet.read_text("utf-8")):
+            address = match[1] or match[2]
+            if re.match(r"(https?:)?//", address):
+                elsewhere.append(f"{sheet.name}: {address}")
+    assert not elsewhere
+
+
+def test_every_image_says_in_words_what_it_shows(site):
+    silent = []
+    for here, page in site.items():
+        for image in page.find_all("img"):
+            alt = image.get("alt", "")
+            named = re.search(r"[0-9a-f]{12}|\.(png|svg|jpe?g|gif)$", alt) or "/" in alt
+            if len(alt.split()) < 2 or named:
+                silent.append(f"{here}: {image['src']} has the alt text {alt!r}")
+    assert not silent
+
+
+def test_every_page_has_a_title_a_description_a_language_and_an_icon(site):
+    wants = ["title", 'meta[name="description"][content]', "html[lang]", 'link[rel~="icon"]']
+    missing = [(here, w) for here, page in site.items() for w in wants if not page.select(w)]
+    titles = [page.title.get_text(strip=True) for page in site.values()]
+    assert not missing
+    assert len(set(titles)) == len(titles), titles
+
+
+def test_every_chapter_offers_its_notebook(site):
+    for notebook in ROOT.glob("notebooks/*.ipynb"):
+        page = site[f"notebooks/{notebook.stem}.html"]
+        links = [a["href"] for a in page.find_all("a", href=True)]
+        offered = f"../_sources/notebooks/{notebook.name}"
+        assert offered in links
+        given = nbformat.read(SITE / "_sources" / "notebooks" / notebook.name, 4)
+        assert len(given.cells) == len(nbformat.read(notebook, 4).cells)
+
+
+# --- tiny books, built by the real tools
+
+
+PYTHON = {"name": "python", "pygments_lexer": "ipython3"}
+
+
+def build_tiny(folder: Path, text="It stands.", repository=None):
+    """Build a book of one page and one notebook; return (exit status, what was said, page)."""
+    for name in ("tools", "book/_static", "book/_vendor"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "_config.yml", folder)
+    shutil.copy(ROOT / "book" / "references.bib", folder / "book")
+    (folder / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n  - file: notebooks/tiny\n"
+    )
+    (folder / "index.md").write_text(f"# A tiny book\n\n{text}\n")
+    cells = [
+        nbformat.v4.new_markdown_cell("# A tiny chapter\n\nOne cell.", id="title"),
+        nbformat.v4.new_code_cell((folder / "tools" / "setup_cell.py").read_text(), id="setup"),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": PYTHON})
+    (folder / "notebooks").mkdir()
+    nbformat.write(notebook, folder / "notebooks" / "tiny.ipynb")
+    unwanted = ("GITHUB_", "GIT_")  # this very run may be a workflow of somebody's fork
+    env = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
+    env["GIT_CEILING_DIRECTORIES"] = str(folder.parent)  # no repository around the folder counts
+    if repository:
+        env |= {"GITHUB_REPOSITORY": repository, "GITHUB_SHA": "0123abcd" * 5}
+    command = [sys.executable, "tools/book.py"]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    page = folder / "_build" / "html" / "notebooks" / "tiny.html"
+    return done.returncode, done.stdout + done.stderr, page.read_text() if page.exists() else ""
+
+
+def test_a_fork_gets_its_own_colab_button_and_stamped_notebook(tmp_path):
+    status, said, page = build_tiny(tmp_path, repository="someone/some-fork")
+    assert status == 0, said
+    colab = "https://colab.research.google.com/github/someone/some-fork/blob/gh-pages"
+    assert f'"{colab}/_sources/notebooks/tiny.ipynb"' in page
+    given = nbformat.read(tmp_path / "_build/html/_sources/notebooks/tiny.ipynb", 4)
+    home = "git+https://github.com/someone/some-fork@" + "0123abcd" * 5
+    assert f'SOURCE = "{home}"' in given.cells[1].source
+
+
+def test_without_a_known_address_none_is_invented(tmp_path):
+    status, said, page = build_tiny(tmp_path)
+    assert status == 0, said
+    assert "_sources/notebooks/tiny.ipynb" in page  # the download stays
+    links = [a["href"] for a in BeautifulSoup(page, "html.parser").find_all("a", href=True)]
+    assert not [link for link in links if urlsplit(link).netloc]
+    assert "colab" not in page.lower() and "launch-buttons" not in page
+    given = nbformat.read(tmp_path / "_build/html/_sources/notebooks/tiny.ipynb", 4)
+    assert 'SOURCE = ""' in given.cells[1].source
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("A formula: $\\frac{1}{2$ goes wrong.", "KaTeX|katex"),
+        ("A formula: $\\sofmax(x)$ goes wrong.", "sofmax"),
+        ("A page [that is not there](nowhere.md).", "nowhere.md"),
+        ("An equation that nobody wrote: {eq}`eq-nobody`.", "eq-nobody"),
+        ("A paper {cite:p}`nobody1900` that nobody wrote.", "nobody1900"),
+    ],
+    ids=["open brace", "unknown command", "dead link", "dead equation", "dead citation"],
+)
+def test_a_slip_of_the_pen_fails_the_build(tmp_path, text, complaint):
+    status, said, page = build_tiny(tmp_path, text)
+    assert status != 0
+    assert re.search(complaint, said), said
+    assert not page  # nothing half built remains
+
+
+# --- the site, in a browser
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def home():
+    """The address at which a local server shows the site."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        reason = f"no browser: install Chromium (looked for {', '.join(BROWSERS)})"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
+        yield browser
+        browser.close()
+
+
+OVERFLOW = """() => {  // what reaches beyond the window, if the page can be scrolled sideways
+  const edge = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= edge) return [];
+  return [...document.querySelectorAll("body *")]
+    .filter(e => e.getBoundingClientRect().right > edge + 1)
+    .map(e => "reaches too far: " + e.outerHTML.slice(0, 90)).slice(0, 5);
+}"""
+THIN = """() => {  // drop what costs axe minutes and tells it nothing new
+  document.querySelectorAll(".katex-html").forEach(e => e.remove());  // the MathML stays
+  const seen = new Set();
+  document.querySelectorAll("pre span[class]").forEach(e => {  // one token of each colour stays
+    if (seen.has(e.className)) e.replaceWith(...e.childNodes);
+    seen.add(e.className);
+  });
+}"""
+VIOLATIONS = """async () => {
+  const report = await axe.run({resultTypes: ["violations"], preload: false});
+  return report.violations.flatMap(v => v.nodes.slice(0, 3).map(
+    n => `${v.id}: ${n.html.slice(0, 90)}: ${n.any[0]?.message ?? ""}`));
+}"""
+
+
+def looks(page):
+    """The page wide and narrow, light and dark: (width, scheme), once its scripts have settled."""
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(400)  # the theme waits 300 ms before it looks at the new width
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            yield f"{width}, {scheme}"
+
+
+def inspect(browser, address: str) -> tuple[list[str], set[str]]:
+    """All faults of one page, and the addresses that it asked for."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, asked, faults = browser.new_page(), set(), []
+    page.on("request", lambda request: asked.add(request.url))
+    page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(address, wait_until="networkidle")
+    faults += [f"{look}: {what}" for look in looks(page) for what in page.evaluate(OVERFLOW)]
+    page.evaluate(Axe().axe_script)
+    page.evaluate(THIN)
+    faults += [f"{look}: {what}" for look in looks(page) for what in page.evaluate(VIOLATIONS)]
+    page.close()
+    return faults, asked
+
+
+def test_every_page_in_a_real_browser(site, home, browser):
+    """Nothing from elsewhere, no error, nothing cut off, light to load, usable by everyone."""
+    faults = []
+    for name in site:
+        found, asked = inspect(browser, f"{home}/{quote(name)}")
+        found += [f"asks {a}" for a in asked if not a.startswith((home, "data:"))]
+        paths = {unquote(urlsplit(a).path).lstrip("/") for a in asked if a.startswith(home)}
+        files = [SITE / path for path in paths if (SITE / path).is_file()]
+        weight = sum(len(gzip.compress(file.read_bytes())) for file in files)
+        if weight > MAX_BYTES:
+            found.append(f"weighs {weight:,} bytes, over {MAX_BYTES:,}")
+        faults += [f"{name}: {fault}" for fault in found]
+    assert not faults, "\n".join(faults)
+
+
+def test_the_search_finds_a_word(site, home, browser):
+    page = browser.new_page()
+    page.goto(f"{home}/book/notation.html")
+    page.locator("button.search-button-field").first.click()
+    page.locator("#pst-search-dialog input").fill("softmax")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("ul.search li a", timeout=10_000)
+    found = page.locator("ul.search li a").evaluate_all("links => links.map(a => a.href)")
+    assert any("02_attention.html" in address for address in found)
+    page.close()
