@@ -82,7 +82,7 @@ def describe(app, page, template, context, doctree) -> None:
 
 
 def mend(page: str) -> str:
-    """One finished page, without the faults of theme and extensions that axe and Chromium report."""
+    """One finished page, without the faults of the theme that axe and Chromium report."""
     soup = BeautifulSoup(page, "html.parser")
     for script in soup.find_all("script"):
         if UNUSED_SCRIPTS.search(script.get("src", "") + script.get("type", "")):

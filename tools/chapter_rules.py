@@ -23,6 +23,14 @@ CHAPTER_OF = {
     "gpt": "08_gpt",
     "decoding": "08_gpt",
 }
+# what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
+PLUMBING = {
+    *("check_mask", "KeyValueCache", "LayerCache", "LearnedPositions", "SinusoidalPositions"),
+    *("GPTConfig", "choose", "keep_nucleus", "TrainConfig", "make_optimizers", "device_of"),
+    *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
+    *("Pairs", "basic_words", "byte_order", "refuse_surrogates"),
+    *("training_flops", "pf_days", "forward_flops", "kv_cache_bytes"),
+}
 LOCAL = re.compile(
     r"(?<![\w./:])/(?:home|root|work|tmp|Users|opt|usr|var)/[\w./-]+|[A-Z]:\\\\?Users"
 )
@@ -50,7 +58,7 @@ def faults(path: Path) -> list[str]:
 def _file(path, notebook):
     if path.stat().st_size > MAX_BYTES:
         yield f"is {path.stat().st_size:,} bytes, over {MAX_BYTES:,}: draw fewer or smaller figures"
-    extra = set(notebook.metadata) - METADATA
+    extra = set(notebook.metadata) - METADATA - {"widgets"}
     if extra or any(set(c.metadata) - CELL_METADATA for c in notebook.cells):
         yield "has metadata of an editor: run tools/notebooks.py clean"
     if "widgets" in notebook.metadata:
@@ -116,7 +124,8 @@ def _outputs(cell):
         for pattern, what in ((LOCAL, "a path of one machine"), (ADDRESS, "an object's address")):
             if match := pattern.search(text):
                 yield f"cell {cell.id} prints {what}, {match.group(0)!r}: print something else"
-        if "image/png" in data and not cell.metadata.get("mystnb", {}).get("image", {}).get("alt"):
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
+        if any(kind.startswith("image/") for kind in data) and not alt:
             yield f"cell {cell.id} draws a figure without alt text: describe it in mystnb.image.alt"
 
 
@@ -146,27 +155,66 @@ def exported() -> dict[str, str]:
     return names
 
 
-def _definitions(chapter, code):
-    """A concept is defined in its own chapter, with an agree cell, and imported elsewhere."""
-    names, derived = exported(), set()
+def _defined(code):
+    """(name, cell) of each class, function and lambda that stands at the left edge of a cell."""
     for cell in code:
         for node in ast.parse(cell.source).body if _walk(cell) else []:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in names:
-                home = CHAPTER_OF.get(names[node.name], "no chapter")
-                if chapter not in (home if isinstance(home, tuple) else (home,)):
-                    yield (
-                        f"cell {cell.id} defines {node.name} again: "
-                        f"import it from mini_models.{names[node.name]}"
-                    )
-                derived.add(node.name)
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                yield node.name, cell
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+                yield from ((target.id, cell) for target in node.targets)
+
+
+def _homes(module) -> tuple[str, ...]:
+    """The chapters that derive what a module exports."""
+    homes = CHAPTER_OF.get(module, ())
+    return (homes,) if isinstance(homes, str) else homes
+
+
+def _definitions(chapter, code):
+    """A concept is defined in its own chapter, once, with an agree cell, and imported elsewhere."""
+    names, derived = exported(), {}
+    for name, cell in _defined(code):
+        if name not in names:
+            continue
+        if chapter not in _homes(names[name]):
+            yield f"cell {cell.id} defines {name} again: import it from mini_models.{names[name]}"
+        elif name in derived:
+            yield (
+                f"cell {cell.id} defines {name} again: keep the one in cell {derived[name]}, "
+                "and give a variation a name of its own"
+            )
+        derived.setdefault(name, cell.id)
     agree = [cell for cell in code if "agree" in cell.metadata.get("tags", [])]
     spoken = {n.id for c in agree for n in _walk(c) if isinstance(n, ast.Name)}
     spoken |= {n.name for c in agree for n in _walk(c) if hasattr(n, "name")}
-    for name in sorted(derived - spoken):
-        yield f"{name} is derived but no agree cell compares it with the package: add one"
+    for name in sorted(set(derived) - spoken):
+        yield (
+            f"cell {derived[name]} derives {name}, but no cell tagged agree compares it "
+            "with the package: add one"
+        )
     for cell in agree:
         if not any(isinstance(n, ast.Assert) for n in _walk(cell)) and "assert_" not in cell.source:
             yield f"cell {cell.id} is tagged agree but compares nothing: assert that both are equal"
+
+
+def faults_between(paths: list[Path]) -> list[str]:
+    """What is wrong among chapters: a concept derived in two of them, or in none."""
+    names, found, homes = exported(), [], {}
+    for path in paths:
+        code = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+        for name in dict.fromkeys(name for name, _ in _defined(code) if name in names):
+            homes.setdefault(name, []).append(path.stem)
+    for name, module in names.items():
+        where, wanted = homes.get(name, []), _homes(module)
+        if len(where) > 1:
+            found.append(f"{name} is derived in {' and '.join(where)}: import it in the second")
+        if not where and wanted and name not in PLUMBING and set(wanted) <= {p.stem for p in paths}:
+            found.append(
+                f"{name} of mini_models.{module} is derived in no chapter: derive it in "
+                f"{' or '.join(wanted)}, or add it to PLUMBING in tools/chapter_rules.py"
+            )
+    return found
 
 
 def _text(cells):

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import nbformat
-from chapter_rules import CELL_METADATA, METADATA, faults, setup_source
+from chapter_rules import CELL_METADATA, METADATA, faults, faults_between, setup_source
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -120,6 +120,9 @@ def main(argv=None) -> int:
             found = faults(path)
             print("\n".join(found) if found else f"{path.name}: as it should be")
             failed |= bool(found)
+    if args.command == "check" and (found := faults_between(args.notebooks)):
+        print("\n".join(found))
+        failed = 1
     return failed
 
 
