@@ -45,10 +45,11 @@ def setup_source() -> str:
 def faults(path: Path) -> list[str]:
     """Everything that is wrong with one chapter, a sentence each."""
     try:
-        notebook = nbformat.read(path, 4)
+        nbformat.read(path, 4)  # validates, but repairs what we look for
+        notebook = nbformat.reader.reads(path.read_text("utf-8"))
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     except Exception as error:
         return [f"{path.name}: is not a readable notebook ({error}); restore it"]
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     found = [*_file(path, notebook), *_order(code), *_ids(notebook.cells), *_setup(code)]
     found += [fault for cell in code for fault in [*_code(cell), *_outputs(cell)]]
     found += [*_ignored(code), *_definitions(path.stem, code), *_text(notebook.cells)]
@@ -179,12 +180,11 @@ def _definitions(chapter, code):
             continue
         if chapter not in _homes(names[name]):
             yield f"cell {cell.id} defines {name} again: import it from mini_models.{names[name]}"
-        elif name in derived:
+        elif derived.setdefault(name, cell.id) != cell.id:
             yield (
                 f"cell {cell.id} defines {name} again: keep the one in cell {derived[name]}, "
                 "and give a variation a name of its own"
             )
-        derived.setdefault(name, cell.id)
     agree = [cell for cell in code if "agree" in cell.metadata.get("tags", [])]
     spoken = {n.id for c in agree for n in _walk(c) if isinstance(n, ast.Name)}
     spoken |= {n.name for c in agree for n in _walk(c) if hasattr(n, "name")}
