@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 import nbformat
-from chapter_rules import CELL_METADATA, METADATA, faults, faults_between, setup_source
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from chapter_rules import CELL_METADATA, METADATA, faults, faults_between, setup_source
 
 
 def write(notebook, path: Path) -> None:
