@@ -1,4 +1,4 @@
-"""The built site as a reader meets it: every link, image and kilobyte, and in a real browser too."""
+"""The built site as a reader meets it: each link, image and kilobyte, and in a real browser too."""
 
 import functools
 import gzip
@@ -66,7 +66,8 @@ def broken_links(pages: dict[str, BeautifulSoup], folder: Path) -> list[str]:
                 continue
             target = urlsplit(urljoin(f"/{here}", address))
             path, anchor = unquote(target.path).lstrip("/"), unquote(target.fragment)
-            if not (folder / path).is_file() or (path in names and anchor not in names[path] | {""}):
+            dead = anchor and path in names and anchor not in names[path]
+            if dead or not (folder / path).is_file():
                 broken.append(f"{here}: {address}")
     return broken
 

@@ -2,6 +2,7 @@
 pages that everyone can read."""
 
 import html
+import logging
 import os
 import re
 import subprocess
@@ -142,6 +143,7 @@ def slim_icons(site: Path) -> None:
     """
     from fontTools import subset
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     sheet = site / "_static" / "styles" / "pydata-sphinx-theme.css"
     texts = [p.read_text("utf-8") for p in site.rglob("*.html")]
     texts += [p.read_text("utf-8") for p in sheet.parent.with_name("scripts").glob("*-theme.js")]
