@@ -146,6 +146,7 @@ class Rotary(nn.Module):
         self.head_width = head_width
         self._tabulate(context_length)
 
+    @torch.inference_mode(False)  # a table that grew while writing must serve training too
     def _tabulate(self, T: int, device: torch.device | None = None) -> None:
         angles = _angles(torch.arange(T, device=device), self.head_width).repeat(1, 2)  # [T, K]
         sign = torch.ones(self.head_width, device=device)
