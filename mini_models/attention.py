@@ -120,8 +120,9 @@ class LayerCache:
         """Write k, v [B, H, T, K] behind what is there; return all keys and values so far."""
         start = self.cache.length
         end = start + k.shape[2]
-        self.keys[:, :, start:end] = k
-        self.values[:, :, start:end] = v
+        # copy_, since torch refuses to assign to a whole view while gradients are recorded
+        self.keys[:, :, start:end].copy_(k)
+        self.values[:, :, start:end].copy_(v)
         return self.keys[:, :, :end], self.values[:, :, :end]
 
 
