@@ -6,10 +6,12 @@ an opaque light ground, so that they stay legible on a dark page.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 STYLES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-"]
-CHINESE = ["Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei"]
+CHINESE = ["Noto Sans CJK SC", "Noto Sans SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei",
+           "PingFang SC", "Heiti SC", "Microsoft YaHei", "SimHei"]  # fmt: skip
 
 
 def style() -> None:
@@ -164,7 +166,11 @@ def arrows(vectors, title="", ax=None):
 
 
 def token_strip(tokens, title="", width=72, ax=None):
-    """Tokens as a row of coloured boxes, wrapped; a space is drawn as ␣."""
+    """Tokens as a row of coloured boxes, wrapped; a space is drawn as ␣.
+
+    Chinese needs one of the fonts in `CHINESE`; where none is installed it is drawn as □.
+    """
+    chinese = sorted(set(CHINESE) & set(font_manager.get_font_names()), key=CHINESE.index)
     ax = _axes(ax, (6.4, 0.5 + 0.42 * (1 + sum(max(len(t), 1) + 1 for t in tokens) // width)))
     x, y = 0.0, 0.0
     for i, token in enumerate(tokens):
@@ -174,8 +180,10 @@ def token_strip(tokens, title="", width=72, ax=None):
         if x and x + wide > width:
             x, y = 0.0, y - 1
         ax.add_patch(plt.Rectangle((x, y - 0.4), wide - 0.2, 0.8, color=COLOURS[i % 6], alpha=0.3))
+        if not chinese:
+            shown = "".join("□" if ord(ch) > 0x2E80 else ch for ch in shown)
         ax.text(x + wide / 2 - 0.1, y, shown, ha="center", va="center", fontsize=10,
-                family=["DejaVu Sans Mono", *CHINESE])  # fmt: skip
+                family=["DejaVu Sans Mono", *chinese[:1]])  # fmt: skip
         x += wide
     ax.set(xlim=(-0.5, width + 0.5), ylim=(y - 0.7, 0.7), title=title)
     ax.axis("off")
