@@ -113,11 +113,12 @@ def mend(page: str) -> str:
     """One finished page, without the faults of the theme that axe and Chromium report."""
     soup = BeautifulSoup(page, "html.parser")
     for script in soup.find_all("script"):
-        if UNUSED_SCRIPTS.search(script.get("src", "") + script.get("type", "")):
+        if UNUSED_SCRIPTS.search(script.get("src", "") + script.get("type", "") + script.text):
             script.decompose()
+        elif 'getItem("mode") || ""' in script.text:  # left empty, it is reported as an error
+            script.string = script.text.replace('"mode") || ""', '"mode") || "auto"')
     for tag in soup.select('link[rel~="preload"][href*=".js"]'):  # they are loaded anyway
         tag.decompose()
-    soup.body["data-default-mode"] = "auto"  # left empty, it is reported as an error
     first, _, second = soup.title.get_text(strip=True).partition(" — ")
     if first == second:
         soup.title.string = first
@@ -138,7 +139,7 @@ def mend(page: str) -> str:
         if not head.get_text(strip=True):
             head.name = "td"  # an empty corner heads nothing
     for entry in soup.select('[role="doc-biblioentry"]'):
-        del entry["role"]  # withdrawn from the standard
+        entry["role"] = "listitem"  # the other was withdrawn from the standard
     # the theme's script lets the keyboard reach what scrolls, but knows it only by this class
     for formula in soup.select("div.math > .katex-display"):
         formula["class"] = [*formula["class"], "pst-scrollable-table-container"]
