@@ -147,6 +147,7 @@ def build_tiny(folder: Path, text="It stands.", repository=None):
         nbformat.v4.new_markdown_cell("# A tiny chapter\n\nOne cell.", id="title"),
         nbformat.v4.new_code_cell((folder / "tools" / "setup_cell.py").read_text(), id="setup"),
     ]
+    cells[1].metadata["tags"] = ["remove-cell"]
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": PYTHON})
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / "notebooks" / "tiny.ipynb")
@@ -156,7 +157,8 @@ def build_tiny(folder: Path, text="It stands.", repository=None):
     if repository:
         env |= {"GITHUB_REPOSITORY": repository, "GITHUB_SHA": "0123abcd" * 5}
     command = [sys.executable, "tools/book.py"]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    kept = {"capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run(command, cwd=folder, env=env, **kept)
     page = folder / "_build" / "html" / "notebooks" / "tiny.html"
     return done.returncode, done.stdout + done.stderr, page.read_text() if page.exists() else ""
 
