@@ -136,6 +136,13 @@ def test_sinusoidal_positions_are_added_to_the_embeddings():
     assert_close(model(x), expected)
 
 
+def test_rotary_positions_act_from_the_second_token_on_and_have_no_weights():
+    rotary, plain, x = gpt(positions="rotary"), gpt(positions="none"), ids()
+    plain.load_state_dict(rotary.state_dict())
+    assert_close(rotary(x)[:, 0], plain(x)[:, 0])
+    assert (rotary(x)[:, 1:] - plain(x)[:, 1:]).abs().amax(dim=-1).min() > 1e-3
+
+
 @pytest.mark.parametrize(
     "config, millions",
     [(GPT2_SMALL, 124), (GPT2_MEDIUM, 355), (GPT2_LARGE, 774), (GPT2_XL, 1558)],
@@ -215,6 +222,10 @@ def test_dropout_acts_in_training_only():
     assert_close(model(x), gpt()(x))
     model.train()
     assert not torch.allclose(model(x), model(x))
+    streams = []
+    model.transformer.register_forward_pre_hook(lambda _, args: streams.append(args[0]))
+    model(x)  # GPT-2 drops from the embeddings too
+    assert 0.1 < (streams[0] == 0).float().mean() < 0.3
 
 
 def test_a_config_cannot_be_changed_by_mistake():
