@@ -137,7 +137,7 @@ def test_sinusoidal_positions_are_added_to_the_embeddings():
 
 
 def test_rotary_positions_act_from_the_second_token_on_and_have_no_weights():
-    rotary, plain, x = gpt(positions="rotary"), gpt(positions="none"), ids()
+    rotary, plain, x = gpt(positions="rotary"), gpt(positions="none"), torch.arange(11)[None]
     plain.load_state_dict(rotary.state_dict())
     assert_close(rotary(x)[:, 0], plain(x)[:, 0])
     assert (rotary(x)[:, 1:] - plain(x)[:, 1:]).abs().amax(dim=-1).min() > 1e-3
