@@ -1,5 +1,7 @@
 """The built site as a reader meets it: each link, image and kilobyte, and in a real browser too."""
 
+import asyncio
+import contextlib
 import functools
 import gzip
 import os
@@ -14,7 +16,10 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import nbformat
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from playwright.async_api import async_playwright
+from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
@@ -26,6 +31,11 @@ FETCHED_LINKS = {"stylesheet", "preload", "modulepreload", "prefetch", "icon", "
 CSS_ADDRESS = re.compile(r"url\(\s*['\"]?(?!data:|#)([^'\")]+)|@import\s+['\"]([^'\"]+)")
 
 
+def leave_out(reason: str):
+    """Skip what cannot be tested here; in CI, where nothing may be skipped, fail."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
 # --- the site, read from its files
 
 
@@ -33,7 +43,7 @@ CSS_ADDRESS = re.compile(r"url\(\s*['\"]?(?!data:|#)([^'\")]+)|@import\s+['\"]([
 def site() -> dict[str, BeautifulSoup]:
     """Every page of the built site by its path, such as notebooks/02_attention.html."""
     if not (SITE / "index.html").exists():
-        pytest.skip("the site is not built: run make book")
+        leave_out("the site is not built: run make book")
     paths = [p for p in sorted(SITE.rglob("*.html")) if "_static" not in p.parts]
     return {
         p.relative_to(SITE).as_posix(): BeautifulSoup(p.read_text("utf-8"), "html.parser")
@@ -210,10 +220,10 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def home():
-    """The address at which a local server shows the site."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=SITE))
+@contextlib.contextmanager
+def served(folder: Path):
+    """The address at which a local server shows a folder."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -221,18 +231,18 @@ def home():
 
 
 @pytest.fixture(scope="module")
-def browser():
+def home():
+    with served(SITE) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def start():
+    """How to start a browser: the arguments for playwright."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        reason = f"no browser: install Chromium (looked for {', '.join(BROWSERS)})"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags)
-        yield browser
-        browser.close()
+        leave_out(f"no browser: install Chromium (looked for {', '.join(BROWSERS)})")
+    return {"executable_path": path, "args": ["--no-sandbox", "--disable-gpu"]}
 
 
 OVERFLOW = """() => {  // what reaches beyond the window, if the page can be scrolled sideways
@@ -257,38 +267,51 @@ VIOLATIONS = """async () => {
 }"""
 
 
-def looks(page):
-    """The page wide and narrow, light and dark: (width, scheme), once its scripts have settled."""
+async def looks(page):
+    """The page wide and narrow, light and dark: yields each look, once its scripts have settled."""
     for width in (1280, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(400)  # the theme waits 300 ms before it looks at the new width
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.wait_for_timeout(400)  # the theme waits 300 ms before it looks at the new width
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             yield f"{width}, {scheme}"
 
 
-def inspect(browser, address: str) -> tuple[list[str], set[str]]:
+async def inspect(browser, address: str) -> tuple[list[str], set[str]]:
     """All faults of one page, and the addresses that it asked for."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    page, asked, faults = browser.new_page(), set(), []
+    page, asked, faults = await browser.new_page(), set(), []
     page.on("request", lambda request: asked.add(request.url))
     page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(address, wait_until="networkidle")
-    faults += [f"{look}: {what}" for look in looks(page) for what in page.evaluate(OVERFLOW)]
-    page.evaluate(Axe().axe_script)
-    page.evaluate(THIN)
-    faults += [f"{look}: {what}" for look in looks(page) for what in page.evaluate(VIOLATIONS)]
-    page.close()
+    await page.goto(address, wait_until="networkidle")
+    async for look in looks(page):
+        faults += [f"{look}: {what}" for what in await page.evaluate(OVERFLOW)]
+    await page.evaluate(Axe().axe_script)
+    await page.evaluate(THIN)
+    async for look in looks(page):
+        faults += [f"{look}: {what}" for what in await page.evaluate(VIOLATIONS)]
+    await page.close()
     return faults, asked
 
 
-def test_every_page_in_a_real_browser(site, home, browser):
+async def inspect_all(start: dict, addresses: list[str]):
+    """What `inspect` finds on each page, as many at a time as there are processors."""
+    gate = asyncio.Semaphore(os.cpu_count() or 1)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(**start)
+
+        async def one(address):
+            async with gate:
+                return await inspect(browser, address)
+
+        return await asyncio.gather(*map(one, addresses))
+
+
+def test_every_page_in_a_real_browser(site, home, start):
     """Nothing from elsewhere, no error, nothing cut off, light to load, usable by everyone."""
+    reports = asyncio.run(inspect_all(start, [f"{home}/{quote(name)}" for name in site]))
     faults = []
-    for name in site:
-        found, asked = inspect(browser, f"{home}/{quote(name)}")
+    for name, (found, asked) in zip(site, reports):
         found += [f"asks {a}" for a in asked if not a.startswith((home, "data:"))]
         paths = {unquote(urlsplit(a).path).lstrip("/") for a in asked if a.startswith(home)}
         files = [SITE / path for path in paths if (SITE / path).is_file()]
@@ -299,13 +322,31 @@ def test_every_page_in_a_real_browser(site, home, browser):
     assert not faults, "\n".join(faults)
 
 
-def test_the_search_finds_a_word(site, home, browser):
-    page = browser.new_page()
-    page.goto(f"{home}/book/notation.html")
-    page.locator("button.search-button-field").first.click()
-    page.locator("#pst-search-dialog input").fill("softmax")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("ul.search li a", timeout=10_000)
-    found = page.locator("ul.search li a").evaluate_all("links => links.map(a => a.href)")
+def test_the_browser_notices_what_is_wrong_with_a_page(tmp_path, start):
+    (tmp_path / "page.html").write_text(
+        """<!doctype html><html lang="en"><title>A page</title><main><h1>A page</h1>
+        <link rel="stylesheet" href="https://elsewhere.invalid/a.css"><img src="data:,">
+        <p style="color: #ccc">Pale.</p><div style="width: 900px">Wide.</div></main>
+        <script>console.error("It complains."); no.thing()</script></html>"""
+    )
+    with served(tmp_path) as home:
+        ((faults, asked),) = asyncio.run(inspect_all(start, [f"{home}/page.html"]))
+    assert "https://elsewhere.invalid/a.css" in asked
+    for fault in ("^It complains", "no is not defined", "^390, dark: reaches too far: <div"):
+        assert any(re.search(fault, found) for found in faults), fault
+    for look in ("1280, light", "1280, dark", "390, light", "390, dark"):
+        assert any(found.startswith(f"{look}: image-alt") for found in faults)
+        assert any(found.startswith(f"{look}: color-contrast") for found in faults)
+    assert not any(found.startswith("1280, light: reaches") for found in faults)
+
+
+def test_the_search_finds_a_word(site, home, start):
+    with sync_playwright() as playwright:
+        page = playwright.chromium.launch(**start).new_page()
+        page.goto(f"{home}/book/notation.html")
+        page.locator("button.search-button-field").first.click()
+        page.locator("#pst-search-dialog input").fill("softmax")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("ul.search li a", timeout=10_000)
+        found = page.locator("ul.search li a").evaluate_all("links => links.map(a => a.href)")
     assert any("02_attention.html" in address for address in found)
-    page.close()
