@@ -45,7 +45,8 @@ def generate(
         model.eval()  # dropout would make the text depend on chance twice
     try:
         memory = model.new_cache(len(ids)) if cache and hasattr(model, "new_cache") else None
-        text = torch.cat([ids, ids.new_zeros(len(ids), max_new_tokens)], dim=1)
+        with torch.inference_mode(False):  # so that a model can be trained on what is written
+            text = torch.cat([ids, ids.new_zeros(len(ids), max_new_tokens)], dim=1)
         done = None if stop is None else torch.zeros_like(ids[:, 0], dtype=torch.bool)
         seen = 0  # how many tokens the cache has read
         for end in range(ids.shape[1], text.shape[1]):
