@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import nbformat
 import pytest
+import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from playwright.async_api import async_playwright
@@ -350,3 +351,50 @@ def test_the_search_finds_a_word(site, home, start):
         page.wait_for_selector("ul.search li a", timeout=10_000)
         found = page.locator("ul.search li a").evaluate_all("links => links.map(a => a.href)")
     assert any("02_attention.html" in address for address in found)
+
+
+# --- the workflow that publishes
+
+
+@pytest.fixture
+def workflow() -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text("utf-8"))
+
+
+def test_the_workflow_needs_nothing_but_the_two_usual_actions(workflow):
+    jobs = workflow["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    used = {step["uses"].split("@")[0] for step in steps if "uses" in step}
+    assert used == {"actions/checkout", "actions/setup-python"}
+    assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert jobs["test"]["steps"][-1]["run"] == "bash .ci/run"
+    assert jobs["publish"]["needs"] == "test" and "refs/heads/main" in jobs["publish"]["if"]
+
+
+def test_its_last_step_puts_all_of_the_site_on_the_branch(workflow, tmp_path):
+    def git(*arguments):
+        command = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.org", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.split()
+
+    git("init", "-q", "--bare", "home.git")
+    git("clone", "-q", "home.git", "checkout")
+    site = tmp_path / "checkout" / "_build" / "html"
+    for name in ("index.html", "_sources/notebooks/tiny.ipynb", "dist/a.js"):
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(name)
+    shutil.copy(ROOT / ".gitignore", tmp_path / "checkout")
+    git("-C", "checkout", "add", "--all")
+    git("-C", "checkout", "commit", "-qm", "Text")
+    step = workflow["jobs"]["publish"]["steps"][-1]["run"]
+    given = {"RUNNER_TEMP": str(tmp_path), "GITHUB_ACTOR": "ann", "GITHUB_SHA": "0123"}
+    for _ in range(2):  # a second push replaces the first
+        subprocess.run(
+            ["bash", "-e", "-c", step],
+            cwd=tmp_path / "checkout", env=os.environ | given, check=True,
+        )  # fmt: skip
+        listed = git("-C", "home.git", "ls-tree", "-r", "--name-only", "gh-pages")
+        assert set(listed) == {
+            ".nojekyll", "index.html", "_sources/notebooks/tiny.ipynb", "dist/a.js"
+        }  # fmt: skip
+    assert git("-C", "home.git", "rev-list", "--count", "gh-pages") == ["1"]
