@@ -43,10 +43,11 @@ def attention_figure(path: Path) -> None:
         maps.append(block.attention.weights(block.norm1(x), "causal")[0])
         x = block(x, "causal")
     maps = torch.cat(maps)  # [L * H, T, T]
-    # the head that looks farthest from where it stands, on average
-    places = torch.arange(len(line), dtype=torch.float)
-    distance = (maps * (places[:, None] - places).clamp(min=0)).sum(-1).mean(-1)
-    ax = viz.attention_map(maps[distance.argmax()], list(line.replace(" ", "␣")), numbers=False)
+    # the head most sure of one character that stands at least two places back, the first aside
+    places = torch.arange(len(line))
+    back = (places[:, None] - places >= 2) & (places > 0)
+    sure = (maps * back).amax(-1).mean(-1)
+    ax = viz.attention_map(maps[sure.argmax()], list(line.replace(" ", "␣")), numbers=False)
     ax.figure.savefig(path, dpi=110)
 
 
