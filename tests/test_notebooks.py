@@ -240,11 +240,13 @@ def test_a_concept_derived_in_two_chapters_or_in_none_is_found(tmp_path):
         for fault in found
     )
     assert not any("causal_mask" in fault or "Block" in fault for fault in found)
-    two = save(chapter(), tmp_path, "03_feed_forward")
-    assert any(
-        "causal_mask is derived in 02_attention and 03_feed_forward: import it" in fault
-        for fault in chapter_rules.faults_between([one, two])
-    )
+    notebook = chapter()
+    add("def check_mask(mask):\n    pass")(notebook)
+    two = save(notebook, tmp_path, "03_feed_forward")
+    found = chapter_rules.faults_between([one, two])
+    both = "02_attention and 03_feed_forward"
+    assert f"causal_mask is derived in {both}: import it in the second" in found
+    assert "check_mask is derived in 03_feed_forward: remove it from PLUMBING" in found
 
 
 # --- the tool

@@ -28,7 +28,7 @@ PLUMBING = {
     *("check_mask", "KeyValueCache", "LayerCache", "LearnedPositions", "SinusoidalPositions"),
     *("GPTConfig", "choose", "keep_nucleus", "TrainConfig", "make_optimizers", "device_of"),
     *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
-    *("Pairs", "basic_words", "byte_order", "refuse_surrogates"),
+    *("Pairs", "basic_words", "refuse_surrogates"),
     *("training_flops", "pf_days", "forward_flops", "kv_cache_bytes"),
 }
 LOCAL = re.compile(
@@ -209,6 +209,8 @@ def faults_between(paths: list[Path]) -> list[str]:
         where, wanted = homes.get(name, []), _homes(module)
         if len(where) > 1:
             found.append(f"{name} is derived in {' and '.join(where)}: import it in the second")
+        if where and name in PLUMBING:
+            found.append(f"{name} is derived in {where[0]}: remove it from PLUMBING")
         if not where and wanted and name not in PLUMBING and set(wanted) <= {p.stem for p in paths}:
             found.append(
                 f"{name} of mini_models.{module} is derived in no chapter: derive it in "
