@@ -1,0 +1,144 @@
+"""Tests of mini_models.scaling: against counted models, torch's counter, and published tables."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from mini_models.gpt import GPT, POSITIONS, GPTConfig, gpt_loss
+from mini_models.scaling import (
+    GPT2,
+    GPT3,
+    PF_DAY,
+    block_params,
+    forward_flops,
+    kv_cache_bytes,
+    n_params,
+    pf_days,
+    training_flops,
+)
+from mini_models.train import TrainConfig, train
+from mini_models.transformer import Block
+
+SMALL = GPTConfig(vocab_size=11, context_length=12, n_layers=3, n_heads=2, d_model=8)
+# Brown et al. 2020, table 2.1 (parameters) and table D.1 (PF-days for 300 billion tokens, and the
+# parameters that they were computed with, in millions)
+PUBLISHED = {
+    "Small": ("125M", 2.60, 125),
+    "Medium": ("350M", 7.42, 356),
+    "Large": ("760M", 15.8, 760),
+    "XL": ("1.3B", 27.5, 1320),
+    "2.7B": ("2.7B", 55.2, 2650),
+    "6.7B": ("6.7B", 139, 6660),
+    "13B": ("13.0B", 268, 12850),
+    "175B": ("175.0B", 3640, 174600),
+}
+
+
+# agrees with an independent implementation
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("changes", [{}, {"d_ff": 20}, {"n_layers": 1, "vocab_size": 500}])
+def test_the_formula_counts_what_a_model_has(positions, changes):
+    config = dataclasses.replace(SMALL, positions=positions, **changes)
+    assert n_params(config) == sum(p.numel() for p in GPT(config).parameters())
+
+
+@pytest.mark.parametrize("name", GPT2)
+def test_the_sizes_of_gpt_2_have_the_parameters_of_transformers(name):
+    c = GPT2[name]
+    with torch.device("meta"):  # counts without memory
+        sizes = {"n_embd": c.d_model, "n_layer": c.n_layers, "n_head": c.n_heads}
+        config = GPT2Config(vocab_size=c.vocab_size, n_positions=c.context_length, **sizes)
+        theirs = GPT2LMHeadModel(config)
+    assert n_params(c) == theirs.num_parameters()
+
+
+def test_the_formula_of_a_block_counts_what_a_block_has():
+    for d_ff in (None, 20):
+        counted = sum(p.numel() for p in Block(8, 2, d_ff).parameters())
+        assert block_params(dataclasses.replace(SMALL, d_ff=d_ff)) == counted
+    assert block_params(SMALL) == 12 * 8**2 + 13 * 8
+
+
+@pytest.mark.parametrize("T", [1, 5, 12])
+@pytest.mark.parametrize("d_ff", [None, 20])
+def test_the_arithmetic_of_a_pass_is_what_torch_counts(T, d_ff):
+    config = dataclasses.replace(SMALL, d_ff=d_ff)
+    with torch.device("meta"):
+        model, ids = GPT(config), torch.zeros(1, T, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model(ids)
+    assert forward_flops(config, T) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_gpt_3_needs_the_parameters_and_pf_days_of_its_paper(name):
+    rounded, days, millions = PUBLISHED[name]
+    assert GPT3.keys() == PUBLISHED.keys()
+    count = n_params(GPT3[name])
+    scale = {"M": 1e6, "B": 1e9}[rounded[-1]]
+    assert count / scale == pytest.approx(float(rounded[:-1]), rel=0.02)
+    assert count / 1e6 == pytest.approx(millions, rel=0.005)
+    assert pf_days(GPT3[name], 300e9) == pytest.approx(days, rel=0.005)
+
+
+def test_the_cache_takes_the_bytes_that_are_allocated():
+    cache = GPT(SMALL).half().new_cache(batch=5)
+    allocated = sum(t.untyped_storage().nbytes() for t in (cache.keys, cache.values))
+    assert allocated == 5 * 12 * kv_cache_bytes(SMALL)
+    assert 2 * kv_cache_bytes(SMALL) == kv_cache_bytes(SMALL, bytes_per_number=4)
+
+
+# properties
+
+
+def test_six_n_is_three_passes_of_a_wide_model_over_a_short_text():
+    config = GPT3["13B"]
+    exact = 3 * forward_flops(config, 128)  # backward costs twice what forward does
+    assert exact / training_flops(config, 128) == pytest.approx(1, abs=0.02)
+
+
+def test_attention_grows_with_the_square_of_the_text_and_all_else_in_proportion():
+    def squares(T):  # what is left of a second difference: the T² alone
+        return forward_flops(SMALL, 2 * T) - 2 * forward_flops(SMALL, T)
+
+    assert squares(10) == 2 * 4 * 3 * 8 * 100  # 4 L D T², doubled
+    assert squares(20) == 4 * squares(10)
+
+
+def test_most_parameters_of_a_large_model_are_in_its_blocks_and_of_a_small_one_are_not():
+    share = {n: c.n_layers * block_params(c) / n_params(c) for n, c in GPT3.items()}
+    assert share["Small"] < 0.7 and share["175B"] > 0.99
+    assert list(share.values()) == sorted(share.values())
+
+
+def test_published_sizes_can_be_built_from_heads_of_one_width():
+    for config in [*GPT2.values(), *GPT3.values()]:
+        assert config.d_model % config.n_heads == 0
+    assert {GPT2[n].d_model // GPT2[n].n_heads for n in GPT2} == {64}
+    assert {c.context_length for c in GPT3.values()} == {2048}
+    assert {c.vocab_size for c in [*GPT2.values(), *GPT3.values()]} == {50257}
+
+
+def test_a_pf_day_is_a_day_at_a_thousand_teraflops():
+    assert PF_DAY == 8.64e19
+    assert pf_days(SMALL, 1000) == training_flops(SMALL, 1000) / 8.64e19
+    assert training_flops(SMALL, 1000) == 6000 * n_params(SMALL)
+
+
+# learns
+
+
+def test_of_two_models_the_larger_learns_more_in_as_many_steps():
+    ids = torch.tensor([(i * i + i // 7) % 11 for i in range(13 * 40)]).view(40, 13)
+    losses = []
+    for d_model in (4, 32):
+        torch.manual_seed(0)
+        model = GPT(dataclasses.replace(SMALL, d_model=d_model, n_layers=1))
+        config = TrainConfig(steps=60, lr=0.01, warmup=5, precision="fp32")
+        losses.append(train(model, [(ids[:, :-1], ids[:, 1:])] * 60, gpt_loss, config)[-1])
+    assert losses[1] < losses[0] - 0.3
