@@ -233,6 +233,9 @@ class _Run:
                 state.setdefault(int(parameter), {})[name] = value
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
+            for p, values in optimizer.state.items():  # fused AdamW wants p's own layout
+                same = {k: v for k, v in values.items() if v.shape == p.shape}
+                values |= {k: torch.empty_like(p).copy_(v) for k, v in same.items()}
         states = _under(f"rng.{self.rank}.", tensors)
         if "0" in states:  # a process more than before has none
             torch.set_rng_state(states["0"])
