@@ -53,7 +53,7 @@ class _Saved:
         try:
             saved = json.loads(Path(path).read_text(encoding="utf-8"))
             kind = saved.pop("kind")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(f"{path} holds no tokenizer: give a file that save() wrote") from error
         if kind != cls.__name__:
             raise ValueError(f"{path} holds a {kind}: load it with {kind}.load")
