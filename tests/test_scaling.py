@@ -57,6 +57,16 @@ def test_the_sizes_of_gpt_2_have_the_parameters_of_transformers(name):
     assert n_params(c) == theirs.num_parameters()
 
 
+def test_the_sizes_of_gpt_2_are_those_of_its_paper():
+    table = {name: (c.n_layers, c.d_model) for name, c in GPT2.items()}  # Radford 2019, table 2
+    assert table == {
+        "small": (12, 768),
+        "medium": (24, 1024),
+        "large": (36, 1280),
+        "xl": (48, 1600),
+    }
+
+
 def test_the_formula_of_a_block_counts_what_a_block_has():
     for d_ff in (None, 20):
         counted = sum(p.numel() for p in Block(8, 2, d_ff).parameters())
