@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -53,12 +54,19 @@ def make(folder: Path) -> None:
     else:
         index = os.environ.get("TORCH_INDEX")
         print(f"installing {torch}", f"from {index}" if index else "")
-        subprocess.run([*pip, *(["--index-url", index] if index else []), torch], check=True)
+        install(pip, *(["--index-url", index] if index else []), torch)
     print(f"installing {len(others)} packages")
-    subprocess.run([*pip, "--no-deps", *others], check=True)
+    install(pip, "--no-deps", *others)
     # torch's own needs, where an index of its own did not bring them, and mini_models itself
-    editable = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
-    subprocess.run([*pip, *editable], check=True)
+    install(pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+
+
+def install(pip: list, *what: str) -> None:
+    """pip install; once more after half a minute if it fails, since an index may be out of step."""
+    if subprocess.run([*pip, *what]).returncode:
+        print("trying once more in half a minute", flush=True)
+        time.sleep(30)
+        subprocess.run([*pip, *what], check=True)
 
 
 if __name__ == "__main__":
