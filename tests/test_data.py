@@ -104,7 +104,7 @@ def test_windows_hold_every_target_once_behind_its_input(n, batch_size):
     inputs = [i for x, _ in batches for row in x.tolist() for i in row]
     targets = [i for _, y in batches for row in y.tolist() for i in row]
     assert inputs == NUMBERS[: n - 1] and targets == NUMBERS[1:n]
-    assert all(x.shape == y.shape and x.shape[1] <= 7 for x, y in batches)
+    assert all(x.shape == y.shape and 0 < x.shape[1] <= 7 for x, y in batches)
     assert all(len(x) <= batch_size for x, _ in batches)
 
 
