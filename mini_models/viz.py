@@ -113,9 +113,9 @@ def heat(
         ax.set_xticks(range(len(columns)), columns, rotation=90 if long else 0)
     if numbers:
         for (r, c), value in np.ndenumerate(m):
-            # white on dark cells, black on light ones
+            # white on dark cells, black on light ones, whichever contrasts more
             red, green, blue, _ = image.cmap(image.norm(value))
-            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.41
             ax.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=9,
                     color="white" if dark else "black")  # fmt: skip
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
