@@ -195,7 +195,7 @@ def test_numbers_stand_out_from_their_cells(diverging):
     image = ax.images[0]
     for text in ax.texts:
         cell = image.cmap(image.norm(float(text.get_text())))[:3]
-        assert contrast(cell, text.get_color()) > 3, text.get_text()
+        assert contrast(cell, text.get_color()) > 4, text.get_text()
 
 
 def test_the_colours_are_those_of_okabe_and_ito_and_differ_without_colour_too():
