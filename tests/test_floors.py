@@ -29,7 +29,7 @@ FLOOR = {
 MODULE_LINES, FUNCTION_LINES = 250, 40
 LONGER = {  # lines, and why it is one idea all the same
     "tokenizers": (330, "three tokenizers that share their saving, loading and refusals"),
-    "train": (380, "a step, its optimizers and its checkpoint: all that a resumed run depends on"),
+    "train": (390, "a step, its optimizers and its checkpoint: all that a resumed run depends on"),
 }
 
 
