@@ -91,41 +91,6 @@ def banded_mask(T: int, width: int, device: torch.device | None = None) -> Tenso
     return causal_mask(T, device=device).triu(1 - width)
 
 
-class KeyValueCache:
-    """The keys and values of the positions already read, so that none is computed twice.
-
-    One buffer [L, B, H, context_length, K] each for keys and values; `length` positions are
-    filled. Memory is 2 · L · D · bytes per number, for each position of each sequence.
-    """
-
-    def __init__(self, n_layers, batch, n_heads, context_length, head_width, dtype, device):
-        shape = (n_layers, batch, n_heads, context_length, head_width)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.layers = [LayerCache(self, i) for i in range(n_layers)]
-        self.length = 0
-
-    @property
-    def context_length(self) -> int:
-        return self.keys.shape[3]
-
-
-class LayerCache:
-    """One layer's view of a `KeyValueCache`."""
-
-    def __init__(self, cache: KeyValueCache, layer: int):
-        self.cache, self.keys, self.values = cache, cache.keys[layer], cache.values[layer]
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k, v [B, H, T, K] behind what is there; return all keys and values so far."""
-        start = self.cache.length
-        end = start + k.shape[2]
-        # copy_, since torch refuses to assign to a whole view while gradients are recorded
-        self.keys[:, :, start:end].copy_(k)
-        self.values[:, :, start:end].copy_(v)
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-
 class MultiHeadAttention(nn.Module):
     """H attentions side by side, each on its own D / H wide projection (section 3.2.2).
 
@@ -148,29 +113,26 @@ class MultiHeadAttention(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model)  # W_Q, W_K, W_V side by side
         self.out = nn.Linear(d_model, d_model)  # W_O
 
-    def project(self, x: Tensor, start: int = 0):
-        """Queries, keys and values of x [B, T, D], each [B, H, T, K]; x begins at `start`."""
+    def project(self, x: Tensor):
+        """Queries, keys and values of x [B, T, D], each [B, H, T, K]."""
         B, T, D = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_heads, D // self.n_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, H, T, K]
         if self.rotary is not None:
-            q, k = self.rotary(q, start), self.rotary(k, start)
+            q, k = self.rotary(q), self.rotary(k)
         return q, k, v
 
-    def forward(self, x: Tensor, mask: Tensor | str | None = None, cache: LayerCache | None = None):
+    def forward(self, x: Tensor, mask: Tensor | str | None = None) -> Tensor:
         """Attend within x.
 
         Args:
             x: [B, T, D].
-            mask: bool, broadcastable to [B, T, S] (True = may look), "causal", or None.
-            cache: earlier keys and values; x then holds the positions that come after them.
+            mask: bool, broadcastable to [B, T, T] (True = may look), "causal", or None.
         Returns: [B, T, D].
         """
         B, T, D = x.shape
-        q, k, v = self.project(x, cache.cache.length if cache else 0)
-        if cache is not None:
-            k, v = cache.extend(k, v)
-        attn_mask, is_causal = self._mask_for_torch(mask, T, k.shape[2], x.device)
+        q, k, v = self.project(x)
+        attn_mask, is_causal = self._mask_for_torch(mask)
         dropout = self.dropout if self.training else 0.0
         # torch's CPU kernel is slow backward in bfloat16: two matrix products are faster
         if q.dtype == torch.bfloat16 and q.device.type == "cpu" and is_causal and not dropout:
@@ -191,14 +153,12 @@ class MultiHeadAttention(nn.Module):
         return scaled_dot_product_attention(q, k, v, _with_head_axis(mask))[1]
 
     @staticmethod
-    def _mask_for_torch(mask, T: int, S: int, device):
-        """The (attn_mask, is_causal) pair of torch's kernel, whose own causal mask needs T = S."""
+    def _mask_for_torch(mask) -> tuple[Tensor | None, bool]:
+        """The attn_mask and is_causal of torch's kernel."""
         if isinstance(mask, str):
             if mask != "causal":
                 raise ValueError(f'mask {mask!r} is unknown: give a bool tensor, "causal" or None')
-            if T == 1:  # the newest position may look at everything before it
-                return None, False
-            return (None, True) if T == S else (causal_mask(T, S, device), False)
+            return None, True
         if mask is not None:
             check_mask(mask)
         return _with_head_axis(mask), False

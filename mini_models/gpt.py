@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.attention import KeyValueCache
+from mini_models.cache import KeyValueCache
 from mini_models.layers import LearnedPositions, SinusoidalPositions
 from mini_models.transformer import Transformer, init_weights
 
@@ -77,7 +77,8 @@ class GPT(nn.Module):
 
         Args:
             ids: token ids, int64 [B, T].
-            cache: from `new_cache`; ids then continue what it has seen.
+            cache: from `new_cache`; ids then continue what it has read, without dropout and
+                without gradients.
         Returns: [B, T, V], in nats before normalisation.
         Raises: ValueError if the ids do not fit in the context.
         """
@@ -91,18 +92,18 @@ class GPT(nn.Module):
         x = self.tokens(ids)  # [B, T, D]
         if self.positions is not None:
             x = x + self.positions(T, start)
+        if cache is not None:
+            return cache.read(x)
         if self.config.dropout:
             x = F.dropout(x, self.config.dropout, self.training)
-        x = self.transformer(x, "causal", cache)
+        x = self.transformer(x, "causal")
         return F.linear(x, self.tokens.weight)  # [B, T, V]
 
     def new_cache(self, batch: int) -> KeyValueCache:
         """An empty key-value cache for `batch` sequences of up to context_length tokens."""
-        c, weight = self.config, self.tokens.weight
         return KeyValueCache(
-            c.n_layers, batch, c.n_heads, c.context_length, c.d_model // c.n_heads,
-            weight.dtype, weight.device,
-        )  # fmt: skip
+            self.transformer, self.tokens.weight, batch, self.config.context_length
+        )
 
 
 def gpt_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.attention import KeyValueCache, LayerCache, MultiHeadAttention
+from mini_models.attention import MultiHeadAttention
 from mini_models.layers import FeedForward, LayerNorm, Rotary
 
 
@@ -50,18 +50,16 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(d_model, d_ff or 4 * d_model, activation, dropout)
         self.pre_norm, self.dropout = pre_norm, dropout
 
-    def attend(self, x: Tensor, mask, cache: LayerCache | None) -> Tensor:
-        x = self.attention(x, mask, cache)
+    def attend(self, x: Tensor, mask) -> Tensor:
+        x = self.attention(x, mask)
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
-    def forward(
-        self, x: Tensor, mask: Tensor | str | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
-        """x [B, T, D] to [B, T, D]; mask and cache as in `MultiHeadAttention`."""
+    def forward(self, x: Tensor, mask: Tensor | str | None = None) -> Tensor:
+        """x [B, T, D] to [B, T, D]; mask as in `MultiHeadAttention`."""
         if self.pre_norm:
-            x = x + self.attend(self.norm1(x), mask, cache)
+            x = x + self.attend(self.norm1(x), mask)
             return x + self.feed_forward(self.norm2(x))
-        x = self.norm1(x + self.attend(x, mask, cache))
+        x = self.norm1(x + self.attend(x, mask))
         return self.norm2(x + self.feed_forward(x))
 
 
@@ -93,18 +91,10 @@ class Transformer(nn.Module):
         )
         self.norm = LayerNorm(d_model, eps) if pre_norm else nn.Identity()
 
-    def forward(
-        self, x: Tensor, mask: Tensor | str | None = None, cache: KeyValueCache | None = None
-    ) -> Tensor:
-        """x [B, T, D] to [B, T, D].
-
-        With a cache, x continues the positions that it holds, and is added to it.
-        """
-        layers = cache.layers if cache is not None else [None] * len(self.blocks)
-        for block, layer in zip(self.blocks, layers):
-            x = block(x, mask, layer)
-        if cache is not None:
-            cache.length += x.shape[1]
+    def forward(self, x: Tensor, mask: Tensor | str | None = None) -> Tensor:
+        """x [B, T, D] to [B, T, D]; mask as in `MultiHeadAttention`."""
+        for block in self.blocks:
+            x = block(x, mask)
         return self.norm(x)
 
 

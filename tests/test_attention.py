@@ -9,7 +9,6 @@ from torch import nn
 from torch.testing import assert_close
 
 from mini_models.attention import (
-    KeyValueCache,
     MultiHeadAttention,
     banded_mask,
     causal_mask,
@@ -40,19 +39,6 @@ def queries_keys_values(dtype=torch.float32):
 def attention(rotary=None, **options):
     torch.manual_seed(0)
     return MultiHeadAttention(D, H, rotary, **options).eval()
-
-
-def empty_cache(context_length=T):
-    return KeyValueCache(1, B, H, context_length, D // H, torch.float32, torch.device("cpu"))
-
-
-def in_chunks(model, x, sizes):
-    """Attend causally to x piece by piece, each piece seeing the cache of those before."""
-    cache, parts = empty_cache(), []
-    for part in x.split(sizes, dim=1):
-        parts.append(model(part, "causal", cache.layers[0]))
-        cache.length += part.shape[1]
-    return torch.cat(parts, dim=1)
 
 
 # agrees with an independent implementation
@@ -185,23 +171,6 @@ def test_a_banded_query_is_blind_to_what_lies_behind_its_band():
     before, after = (model(y, banded_mask(T, 2)) for y in (x, changed))
     assert_close(before[:, 2:], after[:, 2:])
     assert not torch.allclose(before[:, 1], after[:, 1])
-
-
-@pytest.mark.parametrize("rotary", [False, True])
-@pytest.mark.parametrize("sizes", [[1] * T, [2, 3], [3, 1, 1], [1, 4], [T]])
-def test_the_cache_changes_nothing(rotary, sizes):
-    model, x = attention(Rotary(D // H) if rotary else None), draw(B, T, D)
-    assert_close(in_chunks(model, x, sizes), model(x, "causal"))
-
-
-def test_a_cache_holds_the_keys_and_values_read_so_far():
-    model, x, cache = attention(), draw(B, 3, D), empty_cache()
-    model(x, "causal", cache.layers[0])
-    _, k, v = model.project(x)
-    assert_close(cache.keys[0, :, :, :3], k)
-    assert_close(cache.values[0, :, :, :3], v)
-    assert (cache.keys[0, :, :, 3:] == 0).all()
-    assert cache.context_length == T and cache.keys.shape == (1, B, H, T, D // H)
 
 
 def test_padding_does_not_change_what_the_real_tokens_get():

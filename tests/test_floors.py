@@ -16,6 +16,7 @@ FLOOR = {
     "pieces": 0,
     "train": 0,
     "viz": 0,
+    "cache": 1,
     "data": 1,
     "tokenizers": 1,
     "transformer": 1,

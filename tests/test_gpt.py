@@ -204,12 +204,6 @@ def test_a_fresh_model_is_as_unsure_as_can_be():
     assert loss.item() == pytest.approx(math.log(11), abs=0.05)
 
 
-def test_a_cache_is_as_large_as_the_model_needs_and_of_its_precision():
-    cache = gpt().bfloat16().new_cache(batch=5)
-    assert cache.keys.shape == cache.values.shape == (3, 5, 2, 12, 4)
-    assert cache.keys.dtype == torch.bfloat16 and cache.context_length == 12
-
-
 def test_the_loss_is_taken_in_single_precision():
     model = gpt().bfloat16()
     loss = gpt_loss(model, shifted(ids()))

@@ -9,7 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 from transformers import BertConfig, BertModel
 
-from mini_models.attention import KeyValueCache, causal_mask, padding_mask
+from mini_models.attention import causal_mask, padding_mask
 from mini_models.layers import sinusoidal_positions
 from mini_models.transformer import Block, Transformer, init_weights
 
@@ -55,10 +55,6 @@ def torchs(ours, pre_norm, activation):
     assert len(names) == len(ours.state_dict())
     theirs.load_state_dict(names)
     return theirs.eval()
-
-
-def empty_cache():
-    return KeyValueCache(L, B, H, T, D // H, torch.float32, torch.device("cpu"))
 
 
 # agrees with an independent implementation
@@ -127,16 +123,6 @@ def test_the_future_cannot_change_the_past(pre_norm, rotary):
     for t in range(1, T):
         changed = torch.cat([x[:, :t], 10 * draw(B, T - t, D, seed=t)], dim=1)
         assert_close(model(changed, "causal")[:, :t], before[:, :t])
-
-
-@pytest.mark.parametrize("sizes", [[1] * T, [2, 4], [5, 1], [1, 2, 3]])
-@pytest.mark.parametrize("rotary", [True, False])
-@pytest.mark.parametrize("pre_norm", [True, False])
-def test_the_cache_changes_nothing(pre_norm, rotary, sizes):
-    model, x, cache = stack(pre_norm=pre_norm, rotary=rotary), draw(B, T, D), empty_cache()
-    parts = [model(part, "causal", cache) for part in x.split(sizes, dim=1)]
-    assert_close(torch.cat(parts, dim=1), model(x, "causal"))
-    assert cache.length == T
 
 
 def test_a_pre_norm_block_whose_writers_are_zero_passes_its_input_on():

@@ -25,7 +25,7 @@ CHAPTER_OF = {
 }
 # what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
 PLUMBING = {
-    *("check_mask", "KeyValueCache", "LayerCache", "LearnedPositions", "SinusoidalPositions"),
+    *("check_mask", "KeyValueCache", "LearnedPositions", "SinusoidalPositions"),
     *("GPTConfig", "choose", "keep_nucleus", "TrainConfig", "make_optimizers", "device_of"),
     *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
     *("Pairs", "basic_words", "refuse_surrogates"),

@@ -1,0 +1,117 @@
+"""Tests of mini_models.cache: against the model that it reads with, and against plain products."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from mini_models import cache as package
+from mini_models.cache import KeyValueCache
+from mini_models.transformer import Transformer
+
+B, T, D, H, L, V = 2, 6, 16, 4, 3, 7
+
+
+def draw(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def stack(**options):
+    """A transformer whose every weight, biases and norms included, is drawn at random."""
+    torch.manual_seed(0)
+    model = Transformer(L, D, H, **options).eval()
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.3)
+    return model
+
+
+def many_cores(monkeypatch):
+    """As if on a machine of four cores, and every matrix were large enough to share out."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    monkeypatch.setattr(package, "WORTH_SHARING", 1)
+
+
+# agrees with an independent implementation
+
+
+@pytest.mark.parametrize("sizes", [[1] * T, [2, 4], [5, 1], [1, 2, 3], [T]])
+@pytest.mark.parametrize("options", [{}, {"rotary": True}, {"activation": "relu", "d_ff": 20}])
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_it_reads_piece_by_piece_equals_the_whole(options, sizes, shared, monkeypatch):
+    if shared:
+        many_cores(monkeypatch)
+    model, x, head = stack(**options), draw(1 if shared else B, T, D), draw(V, D)
+    cache = KeyValueCache(model, head, len(x), T)
+    parts = [cache.read(part) for part in x.split(sizes, dim=1)]
+    assert_close(torch.cat(parts, dim=1), model(x, "causal") @ head.T)
+    assert cache.length == T
+
+
+@pytest.mark.parametrize("rows, columns", [(8, 5), (6, 3), (29, 4), (67, 3), (1, 1)])
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_product_that_is_shared_out_equals_one_that_is_not(
+    rows, columns, transposed, dtype, monkeypatch
+):
+    many_cores(monkeypatch)
+    weight, bias = draw(rows, columns).to(dtype), draw(rows, seed=1).to(dtype)
+    if transposed:  # as the weights of our models are stored
+        weight = weight.T.contiguous().T
+    for x in (draw(1, 1, columns, seed=2), draw(3, 2, columns, seed=3)):
+        x = x.to(dtype)
+        assert_close(package._multiply(weight, bias)(x), F.linear(x, weight, bias))
+        assert_close(package._multiply(weight)(x), F.linear(x, weight))
+
+
+# properties
+
+
+def test_it_holds_the_keys_and_values_read_so_far():
+    model, x = stack(), draw(B, T, D)
+    cache = KeyValueCache(model, draw(V, D), B, T + 2)
+    cache.read(x)
+    assert cache.buffer.shape == (L, 2, B, H, T + 2, D // H)
+    first = model.blocks[0]
+    _, keys, values = first.attention.project(first.norm1(x))
+    assert_close(cache.buffer[0, 0, :, :, :T], keys)
+    assert_close(cache.buffer[0, 1, :, :, :T], values)
+
+
+def test_it_is_as_precise_as_the_model():
+    model = stack().bfloat16()
+    cache = KeyValueCache(model, draw(V, D).bfloat16(), 1, T)
+    assert cache.buffer.dtype == torch.bfloat16
+    assert cache.read(draw(1, 2, D).bfloat16()).dtype == torch.bfloat16
+
+
+def test_it_records_no_gradient():
+    cache = KeyValueCache(stack(), draw(V, D).requires_grad_(), 1, T)
+    for part in draw(1, T, D).requires_grad_().split(2, dim=1):
+        assert not cache.read(part).requires_grad
+
+
+def test_a_matrix_is_cut_into_equal_parts_for_the_cores_that_it_can_keep_busy(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 16)
+    size = package.WORTH_SHARING
+    assert package._parts(1, size) == 1
+    assert package._parts(64, size // 16) == 4  # a core for each `size` numbers
+    assert package._parts(6400, size) == 16
+    assert package._parts(50257, size) == 29  # the next number that divides GPT-2's vocabulary
+    assert package._parts(65537, size) == 1  # a prime
+
+
+# refuses
+
+
+def test_more_positions_than_there_is_room_for_are_refused():
+    cache = KeyValueCache(stack(), draw(V, D), B, T)
+    cache.read(draw(B, 4, D))
+    with pytest.raises(ValueError, match="7 positions do not fit in a cache of 6"):
+        cache.read(draw(B, 3, D))
+    assert cache.length == 4
+
+
+def test_post_norm_blocks_are_refused():
+    with pytest.raises(ValueError, match="post-norm"):
+        KeyValueCache(stack(pre_norm=False), draw(V, D), B, T)
