@@ -106,6 +106,8 @@ def heat(
     top = np.nanmax(np.abs(m)) if m.size else 1
     limits = {"cmap": "RdBu_r", "vmin": -top, "vmax": top} if diverging else {}
     image = ax.imshow(m, aspect="auto", **limits)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     if rows is not None:
         ax.set_yticks(range(len(rows)), rows)
     if columns is not None:
