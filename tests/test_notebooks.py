@@ -277,10 +277,14 @@ def test_clean_mends_metadata_ids_and_the_set_up_cell(tmp_path):
 def test_run_stores_the_outputs_and_the_counts(tmp_path):
     notebook = chapter()
     notebook.cells.append(code("sum", "print(causal_mask(3).sum().item())"))
+    slow = "import time\n\nfor i in range(2):\n    print(i, flush=True)\n    time.sleep(0.5)"
+    notebook.cells.append(code("slow", slow))
     path = save(notebook, tmp_path)
     assert notebooks.main(["run", str(path)]) == 0
     assert chapter_rules.faults(path) == []
-    assert named(nbformat.read(path, 4), "sum").outputs[0].text == "6\n"
+    stored = nbformat.read(path, 4)
+    assert named(stored, "sum").outputs[0].text == "6\n"
+    assert [o.text for o in named(stored, "slow").outputs] == ["0\n1\n"]  # in one box
 
 
 def test_a_run_that_fails_leaves_the_chapter_as_it_was(tmp_path, capsys):

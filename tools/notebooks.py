@@ -67,7 +67,9 @@ def run(path: Path) -> float:
     tidy(notebook)
     start = time.perf_counter()
     resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources)
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources=resources, coalesce_streams=True
+    )
     client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # time stamps
