@@ -71,7 +71,7 @@ RECIPES = {
         "the same at a size that trains while you wait, on nine plays",
         lambda: split(shakespeare()),
         GPTConfig(context_length=64, n_layers=2, n_heads=4, d_model=128, positions="rotary"),
-        TrainConfig(steps=400, lr=0.02, optimizer="muon", warmup=20, decay=0.7),
+        TrainConfig(steps=600, lr=0.02, optimizer="muon", warmup=20, decay=0.7),
         batch_size=24,
     ),
     "gpt-2022": Recipe(
