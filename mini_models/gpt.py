@@ -5,6 +5,7 @@ Source   Radford et al. 2019 (GPT-2), section 2; Brown et al. 2020, arXiv:2005.1
 Derived  notebooks/08_gpt.ipynb
 """
 
+import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -90,6 +91,8 @@ class GPT(nn.Module):
                 "cut the ids to the last context_length tokens"
             )
         x = self.tokens(ids)  # [B, T, D]
+        if self.config.positions == "sinusoidal":  # which would drown vectors as short as ours
+            x = x * math.sqrt(self.config.d_model)  # Vaswani et al. 2017, section 3.4
         if self.positions is not None:
             x = x + self.positions(T, start)
         if cache is not None:

@@ -131,7 +131,7 @@ def test_gradients_equal_finite_differences():
 def test_sinusoidal_positions_are_added_to_the_embeddings():
     model, plain, x = gpt(positions="sinusoidal"), gpt(positions="none"), ids()
     plain.load_state_dict(model.state_dict())
-    stream = plain.tokens(x) + sinusoidal_positions(12, 8)
+    stream = 8**0.5 * plain.tokens(x) + sinusoidal_positions(12, 8)
     expected = F.linear(plain.transformer(stream, "causal"), plain.tokens.weight)
     assert_close(model(x), expected)
 
