@@ -17,6 +17,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from mini_models.attention import causal_mask
 
 WORTH_SHARING = 2**16  # numbers of a matrix that keep one core busy for longer than the sharing
+MOST_PARTS = 64
 
 
 class KeyValueCache:
@@ -118,5 +119,5 @@ def _multiply(weight: Tensor, bias: Tensor | None = None):
 
 def _parts(rows: int, columns: int) -> int:
     """Into how many equal parts to cut a matrix, so that every core has one worth its while."""
-    wanted = min(torch.get_num_threads(), rows * columns // WORTH_SHARING)
-    return next((n for n in range(max(wanted, 1), 65) if rows % n == 0), 1)
+    wanted = min(torch.get_num_threads(), rows * columns // WORTH_SHARING, MOST_PARTS)
+    return next((n for n in range(max(wanted, 1), MOST_PARTS + 1) if rows % n == 0), 1)

@@ -108,8 +108,8 @@ def init_weights(model: nn.Module, n_layers: int, std: float = 0.02) -> None:
         if isinstance(module, nn.Linear):
             writes = name.endswith(("attention.out", "feed_forward.outer"))
             nn.init.normal_(module.weight, std=std / math.sqrt(2 * n_layers) if writes else std)
-            # stored column by column, as GPT-2's own: the same numbers, but some CPUs multiply such
-            # a matrix by a single vector, all that writing one token takes, three times faster
+            # stored column by column, as GPT-2's own: the same numbers, but many CPUs multiply such
+            # a matrix by a single vector faster, and that is all that writing one token takes
             module.weight.data = module.weight.data.T.contiguous().T
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

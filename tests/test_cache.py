@@ -99,6 +99,8 @@ def test_a_matrix_is_cut_into_equal_parts_for_the_cores_that_it_can_keep_busy(mo
     assert package._parts(6400, size) == 16
     assert package._parts(50257, size) == 29  # the next number that divides GPT-2's vocabulary
     assert package._parts(65537, size) == 1  # a prime
+    monkeypatch.setattr("torch.get_num_threads", lambda: 192)
+    assert package._parts(6400, size) == 64  # as many as are worth it, on the largest machine too
 
 
 # refuses
