@@ -5,18 +5,34 @@ import dataclasses
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    RobertaConfig,
+    RobertaModel,
+)
 
 from mini_models.gpt import GPT, POSITIONS, GPTConfig, gpt_loss
 from mini_models.scaling import (
+    BERT,
+    CHINCHILLA,
+    CHINCHILLA_REFIT,
+    DALLE,
     GPT2,
     GPT3,
     PF_DAY,
+    BERTConfig,
+    LossLaw,
+    activation_bytes,
     block_params,
     forward_flops,
     kv_cache_bytes,
     n_params,
     pf_days,
+    pretraining_head_params,
     training_flops,
 )
 from mini_models.train import TrainConfig, train
@@ -67,6 +83,55 @@ def test_the_sizes_of_gpt_2_are_those_of_its_paper():
     }
 
 
+def bert_of_transformers(c: BERTConfig) -> BertConfig:
+    return BertConfig(
+        vocab_size=c.vocab_size,
+        max_position_embeddings=c.context_length,
+        num_hidden_layers=c.n_layers,
+        num_attention_heads=c.n_heads,
+        hidden_size=c.d_model,
+        intermediate_size=c.d_ff or 4 * c.d_model,
+        type_vocab_size=c.n_segments,
+    )
+
+
+@pytest.mark.parametrize("name", BERT)
+def test_the_sizes_of_bert_have_the_parameters_of_transformers(name):
+    config = bert_of_transformers(BERT[name])
+    with torch.device("meta"):
+        body, whole = BertModel(config), BertForPreTraining(config)
+    assert n_params(BERT[name]) == body.num_parameters()
+    both = n_params(BERT[name]) + pretraining_head_params(BERT[name])
+    assert both == whole.num_parameters()
+
+
+def test_a_bert_of_any_shape_has_the_parameters_of_transformers():
+    config = BERTConfig(50, 9, n_layers=3, n_heads=2, d_model=8, d_ff=20, n_segments=5)
+    with torch.device("meta"):
+        whole = BertForPreTraining(bert_of_transformers(config))
+    assert n_params(config) + pretraining_head_params(config) == whole.num_parameters()
+
+
+def test_roberta_large_has_the_355_million_that_are_printed_for_bert_large():
+    config = BERTConfig(50265, 514, 24, 16, 1024, n_segments=1)
+    with torch.device("meta"):
+        theirs = RobertaModel(
+            RobertaConfig(
+                vocab_size=50265, max_position_embeddings=514, num_hidden_layers=24,
+                num_attention_heads=16, hidden_size=1024, intermediate_size=4096, type_vocab_size=1,
+            )
+        )  # fmt: skip
+    assert n_params(config) == theirs.num_parameters() == 355_359_744
+
+
+def test_dall_e_has_the_parameters_of_its_paper():
+    assert n_params(DALLE["12.0B"]) == 12_192_997_376
+    for name, config in DALLE.items():  # Ramesh et al. 2021, table 1, prints 2.8, 5.6 and 12.0
+        assert n_params(config) / 1e9 == pytest.approx(float(name[:-1]), rel=0.017)
+        assert config.d_model == 64 * config.n_heads
+        assert config.text_length + config.image_length == 1280
+
+
 def test_the_formula_of_a_block_counts_what_a_block_has():
     for d_ff in (None, 20):
         counted = sum(p.numel() for p in Block(8, 2, d_ff).parameters())
@@ -83,6 +148,39 @@ def test_the_arithmetic_of_a_pass_is_what_torch_counts(T, d_ff):
     with FlopCounterMode(display=False) as counter:
         model(ids)
     assert forward_flops(config, T) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("d_ff", [None, 20])
+@pytest.mark.parametrize("T", [3, 12])
+def test_a_forward_pass_leaves_the_activations_that_the_formula_counts(T, d_ff):
+    model = GPT(dataclasses.replace(SMALL, d_ff=d_ff))
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept = {}
+
+    def keep(t):
+        if t.is_floating_point() and t.ndim and t.untyped_storage().data_ptr() not in weights:
+            kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    ids = torch.zeros(5, T, dtype=torch.long)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        loss = gpt_loss(model, (ids, ids))
+    assert sum(kept.values()) == 5 * T * activation_bytes(model.config) and loss.requires_grad
+
+
+@pytest.mark.parametrize("law", [CHINCHILLA, CHINCHILLA_REFIT])
+@pytest.mark.parametrize("flops", [1e20, 3.14e23])
+def test_the_best_size_is_the_smallest_loss_on_a_grid(law, flops):
+    sizes = torch.logspace(7, 13, 6001, dtype=torch.float64)
+    best = sizes[law.loss(sizes, flops / (6 * sizes)).argmin()].item()
+    assert law.best_params(flops) == pytest.approx(best, rel=0.003)
+
+
+def test_the_published_laws_say_what_their_papers_say():
+    gopher = 5.76e23  # FLOPs
+    assert CHINCHILLA.best_params(gopher) == pytest.approx(40e9, rel=0.02)  # Hoffmann, section 3.3
+    N = CHINCHILLA_REFIT.best_params(gopher)  # about 20 tokens a parameter: Besiroglu, section 3
+    assert gopher / 6 / N**2 == pytest.approx(20, rel=0.15)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -137,6 +235,30 @@ def test_a_pf_day_is_a_day_at_a_thousand_teraflops():
     assert PF_DAY == 8.64e19
     assert pf_days(SMALL, 1000) == training_flops(SMALL, 1000) / 8.64e19
     assert training_flops(SMALL, 1000) == 6000 * n_params(SMALL)
+
+
+def test_with_more_arithmetic_the_best_loss_falls_towards_its_floor():
+    budgets = [10.0**k for k in range(18, 30)]
+    sizes = [CHINCHILLA.best_params(c) for c in budgets]
+    losses = [CHINCHILLA.loss(n, c / 6 / n) for n, c in zip(sizes, budgets)]
+    assert sizes == sorted(sizes) and losses == sorted(losses, reverse=True)
+    assert losses[-1] > CHINCHILLA.floor
+    alike = LossLaw(1.0, 5.0, 5.0, 0.3, 0.3)  # nothing tells parameters from tokens
+    assert alike.best_params(6e10) == pytest.approx(1e5)
+
+
+# refuses
+
+
+def test_what_is_not_a_config_cannot_be_counted():
+    with pytest.raises(ValueError, match="cannot count a TrainConfig: give a GPTConfig"):
+        n_params(TrainConfig())
+
+
+@pytest.mark.parametrize("flops", [0, -600])
+def test_a_budget_must_be_positive(flops):
+    with pytest.raises(ValueError, match=f"the arithmetic is {flops} FLOPs: it must be above 0"):
+        CHINCHILLA.best_params(flops)
 
 
 # learns
