@@ -18,7 +18,8 @@ CHAPTER_OF = {
     "attention": "02_attention",
     "layers": ("03_feed_forward", "04_transformer"),
     "transformer": "04_transformer",
-    "scaling": "04_transformer",
+    "scaling": ("04_transformer", "11_scaling"),
+    "power_law": "11_scaling",
     "train": "05_training",
     "gpt": "08_gpt",
     "decoding": "08_gpt",
@@ -29,7 +30,7 @@ PLUMBING = {
     *("GPTConfig", "choose", "keep_nucleus", "TrainConfig", "make_optimizers", "device_of"),
     *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
     *("Pairs", "basic_words", "refuse_surrogates"),
-    *("training_flops", "pf_days", "forward_flops", "kv_cache_bytes"),
+    *("BERTConfig", "DALLEConfig", "train_width", "measure"),
 }
 LOCAL = re.compile(
     r"(?<![\w./:])/(?:home|root|work|tmp|Users|opt|usr|var)/[\w./-]+|[A-Z]:\\\\?Users"
