@@ -69,11 +69,35 @@ class KeyValueCache:
                 new = torch.cat([self.rotary(new[:2], start), new[2:]])
             kv[:, :, :, start:end] = new[1:]
             keys, values = kv[:, :, :, :end].unbind(0)  # each [B, H, end, K]
-            heads = scaled_dot_product_attention(new[0], keys, values, mask)  # [B, H, T, K]
+            heads = _attend(new[0], keys, values, mask)  # [B, H, T, K]
             x = x + out(heads.transpose(1, 2).reshape(B, T, D))
             x = x + outer(activation(inner(norm2(x))))
         self.length = end
         return self.head(self.norm(x))
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` positions. Raises ValueError if fewer were read."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"{self.length} positions were read: there is no going to {length}")
+        self.length = length
+
+    def reorder(self, rows: Tensor) -> None:
+        """Sequence i becomes what sequence rows[i] was, rows int64 [B]."""
+        filled = self.buffer[:, :, :, :, : self.length]
+        filled.copy_(filled[:, :, rows])  # in place: the layers hold views of the buffer
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of queries [B, H, T, K] over keys and values [B, H, S, K]; returns [B, H, T, K].
+
+    torch's fused kernel is slow at one query for each of many sequences: those are two products.
+    """
+    B, H, T, K = q.shape
+    if B == 1 or T > 1 or q.device.type != "cpu":
+        return scaled_dot_product_attention(q, k, v, mask)
+    q, k, v = (t.flatten(0, 1) for t in (q, k, v))  # [B * H, ...], views
+    scores = torch.baddbmm(q.new_zeros(1), q, k.mT, beta=0, alpha=K**-0.5)  # [B * H, 1, S]
+    return torch.bmm(scores.softmax(dim=-1), v).view(B, H, T, K)
 
 
 def _functions(block: nn.Module) -> tuple:
@@ -110,9 +134,9 @@ def _multiply(weight: Tensor, bias: Tensor | None = None):
     start = weight.new_zeros(1) if bias is None else bias.view(parts, 1, F // parts)
 
     def multiply(x):
-        if x.numel() > D:
-            return linear(x, weight, bias)
-        return torch.baddbmm(start, x.expand(parts, 1, D), cut).view(1, 1, F)
+        M = x.numel() // D
+        y = torch.baddbmm(start, x.view(1, M, D).expand(parts, M, D), cut)  # [P, M, F / P]
+        return y.transpose(0, 1).reshape(*x.shape[:-1], F)
 
     return multiply
 

@@ -103,6 +103,25 @@ def test_a_matrix_is_cut_into_equal_parts_for_the_cores_that_it_can_keep_busy(mo
     assert package._parts(6400, size) == 64  # as many as are worth it, on the largest machine too
 
 
+def test_after_going_back_it_reads_as_if_it_had_never_gone_on():
+    model, x, other, head = stack(), draw(B, T, D), draw(B, T, D, seed=9), draw(V, D)
+    cache = KeyValueCache(model, head, B, T)
+    cache.read(x[:, :2])
+    cache.read(other[:, 2:5])
+    cache.rewind(2)
+    assert_close(cache.read(x[:, 2:]), (model(x, "causal") @ head.T)[:, 2:])
+
+
+def test_sequences_that_change_places_take_what_they_have_read_along():
+    model, x, head = stack(), draw(B, T, D), draw(V, D)
+    rows = torch.tensor([B - 1, 0, B - 1][:B])
+    cache = KeyValueCache(model, head, B, T)
+    cache.read(x[:, :3])
+    cache.reorder(rows)
+    expected = (model(x[rows], "causal") @ head.T)[:, 3:]
+    assert_close(torch.cat([cache.read(part) for part in x[rows, 3:].split(1, dim=1)], 1), expected)
+
+
 # refuses
 
 
@@ -112,6 +131,16 @@ def test_more_positions_than_there_is_room_for_are_refused():
     with pytest.raises(ValueError, match="7 positions do not fit in a cache of 6"):
         cache.read(draw(B, 3, D))
     assert cache.length == 4
+
+
+def test_going_back_to_what_was_never_read_is_refused():
+    cache = KeyValueCache(stack(), draw(V, D), B, T)
+    cache.read(draw(B, 3, D))
+    for length in (4, -1):
+        with pytest.raises(
+            ValueError, match=f"3 positions were read: there is no going to {length}"
+        ):
+            cache.rewind(length)
 
 
 def test_post_norm_blocks_are_refused():
