@@ -1,28 +1,35 @@
-"""The command line: python -m mini_models list | train | eval | write."""
+"""The command line: python -m mini_models list | train | eval | write | measure.
+
+`train` may be started by a launcher in several processes, as in
+`accelerate launch --multi_gpu --num_processes 2 -m mini_models train RECIPE`; they speak as one.
+"""
 
 import argparse
-import dataclasses
-import shutil
+import inspect
 import sys
-import time
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from mini_models import recipes, zoo
 from mini_models.decoding import generate
+from mini_models.devices import best_device
 from mini_models.gpt import gpt_loss
-from mini_models.train import CHECKPOINT, best_device, evaluate, train
+from mini_models.processes import speak_for_all
+from mini_models.runs import follow
+from mini_models.train import evaluate
 
-STOP_EVERY = 100  # steps between two measurements for --stop-at
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise ValueError(f"{message}; {self.prog} --help says more")
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser("python -m mini_models", description=__doc__.split(":")[0])
+    top = Parser("python -m mini_models", description=__doc__.split(":")[0])
     commands = top.add_subparsers(dest="command", required=True)
 
-    commands.add_parser("list", help="the recipes, and the models that are ready to use")
+    commands.add_parser("list", help="the recipes, models and measurements")
 
     p = commands.add_parser("train", help="follow a recipe")
     p.add_argument("recipe")
@@ -43,7 +50,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tokens", type=positive, default=400, metavar="N", help="at most")
     p.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 is greedy")
     p.add_argument("--seed", type=int, metavar="N", help="the same seed writes the same text")
-    return top  # fmt: skip
+
+    p = commands.add_parser("measure", help="repeat an experiment of the book")
+    p.add_argument("name", help="a measurement of the list")
+    p.add_argument("--out", type=Path, metavar="FILE", help="of JSON, else runs/NAME.json")
+    return top
 
 
 def positive(text: str) -> int:
@@ -52,7 +63,9 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def list_all() -> None:
+def list_all(args) -> None:
+    from mini_models import measurements  # with all that they need: only where they are wanted
+
     print("Recipes, for train:")
     for name, recipe in recipes.RECIPES.items():
         print(f"  {name:24}{recipe.about}")
@@ -61,75 +74,15 @@ def list_all() -> None:
         card = zoo.card(name)
         size, loss = card["parameters"], card["held_out"]
         print(f"  {name:24}{size:,} weights, {loss:.3f} {card['unit']} held out")
+    print("\nMeasurements, for measure:")
+    for name in measurements.names():
+        module = inspect.getmodule(measurements.MEASUREMENTS[name])
+        print(f"  {name:24}{inspect.getdoc(module).splitlines()[0]}")
 
 
-def train_recipe(args) -> None:
-    recipe = recipes.get(args.recipe)
-    config = dataclasses.replace(recipe.train, steps=args.steps or recipe.train.steps)
-    device = device_named(args.device)
-    out = args.out or Path("runs") / args.recipe
-    if not args.resume and (out / CHECKPOINT).exists():
-        raise ValueError(
-            f"{out} holds a run already: continue it with --resume, or give another --out"
-        )
-    task = recipes.prepare(recipe, args.text and read_text(args.text), config.seed)
-    model = task.model.to(device)
-    numbers = sum(p.numel() for p in model.parameters())
-    refuse_full_disk(out, 16 * numbers)  # weights and averages, twice while one is replaced
-
-    begin = time.perf_counter()
-    bar = Progress(config.steps, recipe.batch_size * model.config.context_length)
-    reached = stopper(model, task.held_out, args.stop_at)
-    losses = train(
-        model, task.batches, gpt_loss, config, out, args.resume,
-        on_step=lambda step, loss: bar.show(step, loss) or reached(step),
-    )  # fmt: skip
-    bar.close()
-    seconds = time.perf_counter() - begin
-    model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
-    held_out = evaluate(model, task.held_out, gpt_loss)
-    card = {
-        "recipe": args.recipe, "seed": config.seed, "steps": len(losses), "parameters": numbers,
-        "seconds": round(seconds), "device": str(device), "held_out": round(held_out, 4),
-        "unit": "nats per character", "data_sha256": task.data_sha256,
-    }  # fmt: skip
-    path = out / f"{args.recipe}.safetensors"
-    zoo.save(path, model.cpu(), task.tokenizer, card)
-    print(f"held-out loss {held_out:.4f} nats per character, after {len(losses)} steps")
-    print(f"wrote {path}; try: python -m mini_models write {path}")
-
-
-class Progress:
-    """A bar with the loss, tokens per second and the time left."""
-
-    def __init__(self, steps: int, tokens_a_step: int):
-        self.bar = tqdm(total=steps, unit="step", dynamic_ncols=True)
-        self.tokens, self.first = tokens_a_step, None
-
-    def show(self, step: int, loss) -> None:
-        if self.first is None:  # after a resume, what was done before does not count as speed
-            self.first = self.bar.initial = step - 1
-            self.bar.n = step - 1
-        self.bar.update()
-        if step % 10 == 0 or step == self.bar.total:
-            speed = (step - self.first) * self.tokens / self.bar.format_dict["elapsed"]
-            self.bar.set_postfix_str(f"loss {float(loss):.3f}, {speed:,.0f} tokens/s")
-
-    def close(self) -> None:
-        self.bar.close()
-
-
-def stopper(model, held_out, goal):
-    """A function of the step: whether the held-out loss has reached the goal."""
-
-    def reached(step: int) -> bool:
-        return (
-            goal is not None
-            and step % STOP_EVERY == 0
-            and evaluate(model, held_out, gpt_loss) <= goal
-        )
-
-    return reached
+def train_model(args) -> None:
+    text = args.text and read_text(args.text)
+    follow(args.recipe, text, args.device, args.steps, args.stop_at, args.out, args.resume)
 
 
 def evaluate_model(args) -> None:
@@ -201,40 +154,33 @@ def read_text(path: str) -> str:
     return text
 
 
-def device_named(name: str | None) -> torch.device:
-    """Raises ValueError if PyTorch cannot put a number there."""
-    if name is None:
-        return best_device()
-    try:
-        torch.zeros(1, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"the device {name!r} cannot be used here ({reason}): try cpu") from None
+def run_measurement(args) -> None:
+    from mini_models import measurements
+
+    out = args.out or Path("runs") / f"{args.name}.json"
+    measurements.measure(args.name, out)
+    print(f"wrote {out}")
 
 
-def refuse_full_disk(folder: Path, needed: int) -> None:
-    """Raise ValueError unless the folder can be made and has room for `needed` bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ValueError(
-            f"{folder} has room for {free:,} bytes, and the run needs {needed:,}: "
-            "make room, or give another --out"
-        )
-
-
-COMMANDS = {"train": train_recipe, "eval": evaluate_model, "write": write_text}
+COMMANDS = {
+    "list": list_all,
+    "train": train_model,
+    "eval": evaluate_model,
+    "write": write_text,
+    "measure": run_measurement,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parser().parse_args(arguments)
     try:
-        list_all() if args.command == "list" else COMMANDS[args.command](args)
+        args = parser().parse_args(arguments)
+        COMMANDS[args.command](args)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        speak_for_all(f"error: {error}")
+        sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit("\nstopped; train --resume continues from the last checkpoint")
+        speak_for_all("\nstopped; train --resume continues from the last checkpoint")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

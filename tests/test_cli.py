@@ -1,17 +1,21 @@
 """Tests of python -m mini_models: it trains, resumes, measures, writes, and refuses in a line."""
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
-from mini_models import zoo
+from mini_models import recipes, zoo
 from mini_models.__main__ import main
-from mini_models.train import CHECKPOINT, read_safetensors
+from mini_models.train import CHECKPOINT
+from mini_models.weights import read_safetensors
 
 TEXT = "To be, or not to be: that is the question.\n" * 60
 
@@ -25,13 +29,47 @@ def text(tmp_path):
 
 def refusal(capsys, *arguments) -> str:
     """What the command says when it refuses: one line, and a non-zero exit."""
+    capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         main(list(map(str, arguments)))
-    message = stopped.value.code
-    if message == 2:  # argparse prints its own
-        message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert isinstance(message, str) and "\n" not in message
+    [message] = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 1 and message.startswith("error: ")
     return message
+
+
+# in each new process of a test: the quick recipe, made quicker, in float32
+QUICKER = """
+from dataclasses import replace
+from mini_models.recipes import RECIPES
+
+quick = RECIPES["gpt-shakespeare-quick"]
+how = replace(quick.train, optimizer="adamw", lr=3e-3, schedule="constant", precision="fp32")
+RECIPES["gpt-shakespeare-quick"] = replace(
+    quick, model=replace(quick.model, d_model=32), train=replace(how, checkpoint_every=5)
+)
+"""
+
+
+def launch(folder, how, *arguments):
+    """`accelerate launch ... -m mini_models train` in two processes, of the quicker recipe."""
+    (folder / "sitecustomize.py").write_text(QUICKER)  # which Python imports when it starts
+    path = os.pathsep.join([str(folder), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "accelerate.commands.launch", *how, "--num_processes", "2"]
+    command += ["--main_process_port", "0", "-m", "mini_models", "train", "gpt-shakespeare-quick"]
+    return subprocess.Popen(
+        [*command, *map(str, arguments)], env=environment, start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def ended(process, seconds):
+    """What a launched run printed, to stdout and to stderr; nothing of it may outlive the test."""
+    try:
+        return process.communicate(timeout=seconds)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def train_quick(out, *more):
@@ -97,7 +135,50 @@ def test_stop_at_ends_a_run_early_at_its_held_out_loss(tmp_path, text, capsys):
     assert "after 100 steps" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("how", [("--multi_gpu",), ("--use_fsdp", "--fsdp_version", "2")])
+def test_a_run_that_loses_a_process_says_so_and_resumes(tmp_path, text, how, monkeypatch):
+    out, stored = tmp_path / "run", tmp_path / "run" / CHECKPOINT
+    run = launch(tmp_path, how, "--text", text, "--out", out, "--steps", 100_000)
+    until = time.monotonic() + 60
+    while not stored.exists() and run.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    workers = psutil.Process(run.pid).children(recursive=True)
+    [victim] = [p for p in workers if p.environ().get("RANK") == "1"]
+    victim.kill()
+    killed = time.monotonic()
+    said = ended(run, 60)[1]
+    assert time.monotonic() - killed < 20
+    assert run.returncode == 1
+    assert said.count("a process of this run was lost, or told to end: the same command with") == 1
+    assert "--resume continues from the last checkpoint" in said
+    assert "mini_models/" not in said, "a traceback of ours"
+    assert re.search(r"Root Cause.*?rank +: 1 .*?SIGKILL", said, re.DOTALL)
+
+    steps = len(read_safetensors(stored)[0]["losses"]) + 5
+    run = launch(tmp_path, how, "--text", text, "--out", out, "--steps", steps, "--resume")
+    printed, said = ended(run, 60)
+    assert run.returncode == 0, said
+    assert printed.count("held-out loss") == 1 and "tokens/s" in said
+    model = out / "gpt-shakespeare-quick.safetensors"
+    losses = read_safetensors(stored)[0]["losses"].tolist()
+    monkeypatch.setattr("mini_models.recipes.RECIPES", dict(recipes.RECIPES))
+    exec(QUICKER, {})
+    train_quick(tmp_path / "whole", "--text", text, "--steps", steps)
+    undisturbed = read_safetensors(tmp_path / "whole" / CHECKPOINT)[0]["losses"].tolist()
+    assert losses == pytest.approx(undisturbed, abs=1e-3)
+    whole = zoo.card(str(tmp_path / "whole" / model.name))["held_out"]
+    assert zoo.card(str(model))["held_out"] == pytest.approx(whole, abs=1e-3)
+
+
 # refuses
+
+
+def test_several_processes_refuse_in_one_line(tmp_path, text):
+    run = launch(tmp_path, ["--multi_gpu"], "--text", tmp_path / "none", "--out", tmp_path / "run")
+    said = ended(run, 60)[1]
+    assert run.returncode == 1 and said.count("error: ") == 1
+    assert said.count("none cannot be read: No such file") == 1
+    assert "mini_models/" not in said, "a traceback of ours"
 
 
 def test_an_unknown_recipe_or_model_is_one_line(capsys):

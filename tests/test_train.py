@@ -14,21 +14,15 @@ from torch import nn
 from torch.testing import assert_close
 
 from mini_models.data import TextBatches, windows
+from mini_models.devices import prefers_bf16
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
-from mini_models.train import (
-    CHECKPOINT,
-    SCHEDULES,
-    Muon,
-    TrainConfig,
-    evaluate,
-    orthogonalise,
-    prefers_bf16,
-    train,
-)
+from mini_models.optimizers import SCHEDULES, Muon, orthogonalise
+from mini_models.train import CHECKPOINT, TrainConfig, evaluate, train
 
 TEXT = [i * i % 11 for i in range(800)]
 BATCHES = TextBatches(TEXT, context_length=8, batch_size=4)
 SHORT = TrainConfig(steps=6, warmup=2, precision="fp32", checkpoint_every=4)
+FLAT = replace(SHORT, schedule="constant")  # so that more steps do not change the first
 
 
 def small_gpt(dropout=0.0):
@@ -44,9 +38,9 @@ def squares(model, batch):
     return ((model(batch[0]) - batch[1]) ** 2).mean()
 
 
-def in_new_processes(launcher, script, *arguments):
+def in_new_processes(launcher, script, *arguments, threads=None):
     """Run the script in fresh Python processes; the code in it can import this file."""
-    threads = str(torch.get_num_threads())  # another number of them would round differently
+    threads = str(threads or torch.get_num_threads())  # more would round differently
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": threads}
     command = [sys.executable, *launcher, str(script), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
@@ -124,28 +118,44 @@ def test_slices_of_a_batch_give_the_same_step_as_the_whole_batch():
     assert_close(weights(whole), weights(sliced), atol=1e-6, rtol=0)
 
 
-def test_two_processes_give_the_same_weights_as_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", [("--multi_gpu",), ("--use_fsdp", "--fsdp_version", "2")])
+def test_two_processes_give_the_same_weights_as_one(tmp_path, monkeypatch, how):
     # in float32: bfloat16 would make the last bit of a sum over processes a hundredth of a step
-    monkeypatch.setattr("mini_models.train.prefers_bf16", lambda device: False)
+    monkeypatch.setattr("mini_models.optimizers.prefers_bf16", lambda device: False)
     script = tmp_path / "worker.py"
     script.write_text(
-        "import sys; from test_train import *\n"
-        "import mini_models.train; mini_models.train.prefers_bf16 = lambda device: False\n"
+        "import sys; from test_train import *; import mini_models.optimizers\n"
+        "mini_models.optimizers.prefers_bf16 = lambda device: False\n"
         "for optimizer in ('adamw', 'muon'):\n"
-        "    out = sys.argv[1] + '/' + optimizer\n"
-        "    train(small_gpt(), BATCHES, gpt_loss, replace(SHORT, optimizer=optimizer), out)\n"
+        "    out, model = sys.argv[1] + '/' + optimizer, small_gpt()\n"
+        "    torch.nn.init.zeros_(model.tokens.weight[: int(os.environ['RANK'])])\n"
+        "    train(model, BATCHES, gpt_loss, replace(FLAT, optimizer=optimizer), out)\n"
+        "here = sum(getattr(p, '_local_tensor', p).numel() for p in model.parameters())\n"
+        "print(os.environ['RANK'], 'holds', here)\n"
     )
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    run = in_new_processes(launcher, script, tmp_path)
+    launcher = ["-m", "accelerate.commands.launch", *how, "--num_processes", "2"]
+    launcher += ["--main_process_port", "0"]
+    run = in_new_processes(launcher, script, tmp_path, threads=1)
     assert run.returncode == 0, run.stderr
+    whole = weights(small_gpt()).numel()
+    held = [int(line.split()[-1]) for line in sorted(run.stdout.splitlines())]
+    if how == ("--multi_gpu",):
+        assert held == [whole, whole]
+    else:
+        assert sum(held) == whole and max(held) < 0.52 * whole
     for optimizer in ("adamw", "muon"):
         model = small_gpt()
-        losses = train(model, BATCHES, gpt_loss, replace(SHORT, optimizer=optimizer))
+        config = replace(FLAT, optimizer=optimizer)
+        losses = train(model, BATCHES, gpt_loss, config)
         theirs = load_file(tmp_path / optimizer / CHECKPOINT)
         assert "rng.1.0" in theirs, "only one process took part"
         assert_close(theirs["losses"], torch.tensor(losses), atol=1e-5, rtol=0)
         for name, value in model.state_dict().items():
             assert_close(theirs[f"model.{name}"], value, atol=1e-5, rtol=0)
+        longer, alone, whole = replace(config, steps=9), small_gpt(), small_gpt()
+        train(alone, BATCHES, gpt_loss, longer, tmp_path / optimizer, resume=True)
+        train(whole, BATCHES, gpt_loss, longer)
+        assert_close(weights(alone), weights(whole), atol=1e-5, rtol=0)
 
 
 # properties
