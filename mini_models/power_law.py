@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from mini_models import recipes
+from mini_models.devices import prefers_bf16
 from mini_models.gpt import GPTConfig, gpt_loss
 from mini_models.scaling import block_params
-from mini_models.train import TrainConfig, evaluate, prefers_bf16, train
+from mini_models.train import TrainConfig, evaluate, train
 
 WIDTHS, SEEDS = (16, 24, 32, 48, 64, 96, 128), (0, 1, 2)
 LARGER = 256  # a width that no law is fitted to
