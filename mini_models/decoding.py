@@ -83,12 +83,17 @@ def generate(
         if draft is not None:
             guess = DraftModel(Reader(draft, len(ids), cache), rules, draft_tokens, generator)
             return speculate(read, guess, text, rules, generator)
-        if lookup and rules.greedy and len(ids) == 1 and read.cache is not None:
+        if lookup and _may_look_up(rules) and len(ids) == 1 and read.cache is not None:
             return speculate(read, Lookup(), text, rules)
         return _one_by_one(read, text, rules, generator)
     finally:
         for m in models:
             m.train()
+
+
+def _may_look_up(rules: Rules) -> bool:
+    """Guesses may break a law, so they are looked up only where there is none."""
+    return rules.temperature == 0 and rules.repetition_penalty == 1 and rules.legal is None
 
 
 def _one_by_one(read, text: Tensor, rules: Rules, generator) -> Tensor:

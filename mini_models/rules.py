@@ -27,9 +27,9 @@ class Rules:
     start: int = 0  # where the prompt ends: a stop token before that does not stop
 
     @property
-    def greedy(self) -> bool:
-        """Whether the highest logit is taken, whatever the text."""
-        return self.temperature == 0 and self.repetition_penalty == 1 and self.legal is None
+    def blind(self) -> bool:
+        """Whether the ids so far play no part in the choice."""
+        return self.repetition_penalty == 1 and self.legal is None and self.stop is None
 
     def scores(self, logits: Tensor, text: Tensor) -> Tensor:
         """The logits [B, V] after the ids so far [B, T], as the rules that look at them leave them.
@@ -67,7 +67,7 @@ class Rules:
         return self.stop is not None and bool(self.finished(text).all())
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """What `scores` left [B, V], as the distribution that is drawn from [B, V].
+        """What `scores` left [..., V], as the distribution that is drawn from [..., V].
 
         With temperature 0 it is certain of the highest score.
         """
@@ -131,13 +131,13 @@ def keep_legal(logits: Tensor, text: Tensor, legal: Callable, done: Tensor | Non
 
 
 def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
-    """-inf for all but the k most probable tokens, and those as probable as the last; [B, V]."""
-    kth = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[:, -1:]
+    """-inf for all but the k most probable tokens, and those as probable as the last; [..., V]."""
+    kth = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < kth, -torch.inf)
 
 
 def keep_nucleus(logits: Tensor, top_p: float) -> Tensor:
-    """-inf for all but the fewest tokens whose probabilities reach top_p; [B, V] to [B, V]."""
+    """-inf for all but the fewest tokens whose probabilities reach top_p; [..., V]."""
     ordered, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
     before = ordered.cumsum(dim=-1) - ordered  # probability of the tokens ranked higher
     drop = torch.empty_like(before, dtype=torch.bool).scatter_(-1, order, before >= top_p)

@@ -37,17 +37,24 @@ def speculate(read, guess, text: Tensor, rules, generator=None) -> Tensor:
         if n == 0:
             new = rules.choose(logits[:, 0], text[:, :end], generator)[:, None]
         else:
-            scores = [rules.scores(logits[:, i], text[:, : end + i]) for i in range(n + 1)]
+            scores = _scores(rules, logits, text, end)  # [B, n + 1, V]
             if rules.temperature == 0:
-                new = _agreed(torch.stack(scores, dim=1).argmax(dim=-1), guesses)
+                new = _agreed(scores.argmax(dim=-1), guesses)
             else:
-                wanted = torch.stack([rules.probabilities(s) for s in scores], dim=1)
-                new = _accepted(wanted, guesses, chances, generator)
+                new = _accepted(rules.probabilities(scores), guesses, chances, generator)
         text[:, end : end + new.shape[1]] = new
         end += new.shape[1]
         read.rewind(end - 1)  # the newest token has not been read as what it is now
         guess.learn(n, new.shape[1] - 1, end)
     return text[:, :end]
+
+
+def _scores(rules, logits: Tensor, text: Tensor, end: int) -> Tensor:
+    """`Rules.scores` at each of n + 1 positions, the first of which follows `end` tokens."""
+    if rules.blind:
+        return logits
+    positions = range(logits.shape[1])
+    return torch.stack([rules.scores(logits[:, i], text[:, : end + i]) for i in positions], dim=1)
 
 
 def _agreed(best: Tensor, guesses: Tensor) -> Tensor:
