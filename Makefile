@@ -25,7 +25,7 @@ serve: $(SITE)  ## show the site at http://localhost:8000
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
 
 bench: $(READY)  ## what we claim about speed and learning
-	$(BIN)/python benchmarks/speed.py && $(BIN)/python benchmarks/learning.py
+	$(BIN)/python benchmarks/speed.py && $(BIN)/python benchmarks/learning.py && $(BIN)/python benchmarks/gpu.py
 
 lint: $(READY)  ## style of code and form of chapters
 	$(BIN)/ruff check . && $(BIN)/python tools/notebooks.py check notebooks/*.ipynb

@@ -1,18 +1,20 @@
 """Tests of python -m mini_models: it trains, resumes, measures, writes, and refuses in a line."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-from mini_models import recipes, zoo
+from mini_models import measurements, recipes, zoo
 from mini_models.__main__ import main
 from mini_models.train import CHECKPOINT
 from mini_models.weights import read_safetensors
@@ -83,6 +85,18 @@ def test_list_names_every_recipe_and_model(capsys):
     main(["list"])
     printed = capsys.readouterr().out
     assert "gpt-2022" in printed and "gpt-tang" in printed and "nats per character" in printed
+    for name in measurements.names():
+        assert f"\n  {name} " in printed
+
+
+def test_measure_writes_what_the_measurement_found(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(measurements.MEASUREMENTS, "pi", lambda say: say("slowly") or {"pi": 3})
+    monkeypatch.chdir(tmp_path)
+    main(["measure", "pi"])
+    assert capsys.readouterr().out == f"slowly\nwrote {Path('runs/pi.json')}\n"
+    main(["measure", "pi", "--out", "elsewhere/found.json"])
+    for path in ("runs/pi.json", "elsewhere/found.json"):
+        assert json.loads(Path(path).read_text()) == {"pi": 3}
 
 
 def test_train_eval_and_write_work_on_a_text_of_ones_own(tmp_path, text, capsys):
@@ -181,7 +195,8 @@ def test_several_processes_refuse_in_one_line(tmp_path, text):
     assert "mini_models/" not in said, "a traceback of ours"
 
 
-def test_an_unknown_recipe_or_model_is_one_line(capsys):
+def test_an_unknown_recipe_model_or_measurement_is_one_line(capsys):
+    assert "no measurement 'pi': choose one of" in refusal(capsys, "measure", "pi")
     assert "no recipe 'gpt-9'" in refusal(capsys, "train", "gpt-9")
     assert "no model 'gpt-9'" in refusal(capsys, "write", "gpt-9")
     assert "no model 'gpt-9'" in refusal(capsys, "eval", "gpt-9")

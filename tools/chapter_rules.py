@@ -21,15 +21,21 @@ CHAPTER_OF = {
     "scaling": ("04_transformer", "11_scaling"),
     "power_law": "11_scaling",
     "train": "05_training",
+    "optimizers": "05_training",
     "gpt": "08_gpt",
     "decoding": "08_gpt",
+    "rules": "09_decoding",
+    "beam": "09_decoding",
+    "speculative": "09_decoding",
+    "in_context": "10_in_context",
 }
 # what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
 PLUMBING = {
     *("check_mask", "KeyValueCache", "LearnedPositions", "SinusoidalPositions"),
-    *("GPTConfig", "choose", "keep_nucleus", "TrainConfig", "make_optimizers", "device_of"),
+    *("GPTConfig", "TrainConfig", "Rules", "DraftModel", "Lookup", "make_optimizers", "device_of"),
     *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
     *("Pairs", "basic_words", "refuse_surrogates"),
+    *("Task", "tasks", "Reader", "label_scores", "normalised"),
     *("BERTConfig", "DALLEConfig", "train_width", "measure"),
 }
 LOCAL = re.compile(
