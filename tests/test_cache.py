@@ -26,6 +26,11 @@ def stack(**options):
     return model
 
 
+def without_onednn(monkeypatch):
+    """As if torch had been built without it."""
+    monkeypatch.setattr(package, "ONEDNN", False)
+
+
 def many_cores(monkeypatch):
     """As if on a machine of four cores, and every matrix were large enough to share out."""
     monkeypatch.setattr("torch.get_num_threads", lambda: 4)
@@ -37,11 +42,11 @@ def many_cores(monkeypatch):
 
 @pytest.mark.parametrize("sizes", [[1] * T, [2, 4], [5, 1], [1, 2, 3], [T]])
 @pytest.mark.parametrize("options", [{}, {"rotary": True}, {"activation": "relu", "d_ff": 20}])
-@pytest.mark.parametrize("shared", [True, False])
-def test_what_it_reads_piece_by_piece_equals_the_whole(options, sizes, shared, monkeypatch):
-    if shared:
-        many_cores(monkeypatch)
-    model, x, head = stack(**options), draw(1 if shared else B, T, D), draw(V, D)
+@pytest.mark.parametrize("batch", [1, B])
+@pytest.mark.parametrize("prepare", [many_cores, without_onednn, lambda monkeypatch: None])
+def test_what_it_reads_piece_by_piece_equals_the_whole(options, sizes, batch, prepare, monkeypatch):
+    prepare(monkeypatch)
+    model, x, head = stack(**options), draw(batch, T, D), draw(V, D)
     cache = KeyValueCache(model, head, len(x), T)
     parts = [cache.read(part) for part in x.split(sizes, dim=1)]
     assert_close(torch.cat(parts, dim=1), model(x, "causal") @ head.T)
@@ -51,17 +56,19 @@ def test_what_it_reads_piece_by_piece_equals_the_whole(options, sizes, shared, m
 @pytest.mark.parametrize("rows, columns", [(8, 5), (6, 3), (29, 4), (67, 3), (1, 1)])
 @pytest.mark.parametrize("transposed", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_product_that_is_shared_out_equals_one_that_is_not(
-    rows, columns, transposed, dtype, monkeypatch
+@pytest.mark.parametrize("prepare", [many_cores, without_onednn])
+def test_a_product_in_another_form_is_the_same_product(
+    rows, columns, transposed, dtype, prepare, monkeypatch
 ):
-    many_cores(monkeypatch)
+    prepare(monkeypatch)
     weight, bias = draw(rows, columns).to(dtype), draw(rows, seed=1).to(dtype)
     if transposed:  # as the weights of our models are stored
         weight = weight.T.contiguous().T
     for x in (draw(1, 1, columns, seed=2), draw(3, 2, columns, seed=3)):
         x = x.to(dtype)
-        assert_close(package._multiply(weight, bias)(x), F.linear(x, weight, bias))
-        assert_close(package._multiply(weight)(x), F.linear(x, weight))
+        for b in (bias, None):
+            expected = F.linear(x, weight, b)
+            assert_close(package._multiply(weight, b, len(x))(x), expected)
 
 
 # properties
