@@ -31,6 +31,15 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def launched_alone() -> bool:
+    """Whether `accelerate launch` was asked for several processes and started only this one.
+
+    It does so where it finds no several GPUs, unless told --multi_gpu, which serves CPUs too.
+    """
+    told = os.environ.keys()
+    return {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= told and "RANK" not in told
+
+
 def fully_shard(model: nn.Module, device: torch.device) -> nn.Module:
     """Share a model out among the processes of this run, in place, by PyTorch's FSDP2.
 
