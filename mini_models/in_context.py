@@ -125,14 +125,18 @@ def complete(model, tokenizer, prefix: str, questions, max_new_tokens: int = 6) 
     """
     reader = Reader(model, tokenizer, prefix)
     memory, ids, seen = reader.ask(questions)
-    written = [[] for _ in questions]
+    written, going = [[] for _ in questions], list(range(len(questions)))
     for _ in range(max_new_tokens):
         ids = reader.next_logits(memory, ids, seen).argmax(dim=-1, keepdim=True)  # [B, 1]
         seen = torch.cat([seen, torch.ones_like(ids)], dim=1)
-        for row, token in zip(written, ids[:, 0].tolist()):
-            row.append(token)
-        if all("\n" in tokenizer.decode(row) for row in written):
+        for row, token in zip(going, ids[:, 0].tolist()):
+            written[row].append(token)
+        # a row that has ended its line leaves the batch
+        rest = [i for i, row in enumerate(going) if "\n" not in tokenizer.decode(written[row])]
+        if not rest:
             break
+        memory.batch_select_indices(torch.tensor(rest, device=ids.device))
+        ids, seen, going = ids[rest], seen[rest], [going[i] for i in rest]
     return [tokenizer.decode(row).split("\n")[0].strip() for row in written]
 
 
@@ -213,8 +217,8 @@ def measure(say=print) -> dict:
         "margins": [],
     }
     for name, task in tasks().items():
-        draws, kinds = (8, (False,)) if name == "sentiment" else (4, (False, True))
-        for about in kinds:
+        draws = 8 if name == "sentiment" else 4
+        for about in (False, True) if name in WORDS else (False,):
             for k in SHOTS:
                 for draw in range(draws if k else 1):
                     _ask(found, *model_and_tokenizer, name, task, k, draw, about)

@@ -73,6 +73,20 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log="", ax=None):
     return ax
 
 
+def intervals(lines, x, xlabel="", ylabel="", title="", ax=None):
+    """One line for each name with an interval at each point: {name: [N] of (value, low, high)}."""
+    ax = _axes(ax)
+    for (name, points), linestyle in zip(lines.items(), STYLES * len(lines)):
+        value, low, high = to_numpy(points).T
+        ax.errorbar(x, value, [value - low, high - value], linestyle=linestyle, marker="o",
+                    markersize=4, capsize=3, label=name)  # fmt: skip
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set_xticks(x, [f"{i:g}" for i in x])
+    if len(lines) > 1:
+        ax.legend()
+    return ax
+
+
 def bars(values, ylabel="", title="", fmt="{:.2f}", ax=None):
     """One labelled bar for each name; values is {name: number} or {name: {series: number}}."""
     ax = _axes(ax)
