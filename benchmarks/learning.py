@@ -10,9 +10,10 @@ at that loss or below. Only training is timed. All in one run, so that the ratio
 import time
 from dataclasses import replace
 
+from mini_models.devices import best_device, prefers_bf16
 from mini_models.gpt import gpt_loss
 from mini_models.recipes import RECIPES, Recipe, prepare
-from mini_models.train import best_device, evaluate, prefers_bf16, train
+from mini_models.train import evaluate, train
 
 LENGTHS = (140, 200, 280, 400, 560, 800, 1120, 1600, 2240)  # steps, each run 1.4 times the last
 OURS = RECIPES["gpt-shakespeare-quick"]

@@ -16,8 +16,8 @@ from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
 from mini_models.convert import gpt_from_hf
 from mini_models.decoding import generate
+from mini_models.devices import best_device
 from mini_models.gpt import gpt_loss
-from mini_models.train import best_device
 
 DEVICE = best_device()
 SIZES = {  # n_layer, n_embd, n_head, context, batch

@@ -13,7 +13,7 @@ import torch
 
 from mini_models.gpt import GPT, GPTConfig
 from mini_models.tokenizers import CharTokenizer
-from mini_models.train import load_weights, read_safetensors, write_safetensors
+from mini_models.weights import load_weights, read_safetensors, write_safetensors
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 

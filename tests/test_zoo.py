@@ -12,7 +12,8 @@ from mini_models.data import split, tang_quatrains
 from mini_models.decoding import generate
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
 from mini_models.tokenizers import CharTokenizer
-from mini_models.train import evaluate, write_safetensors
+from mini_models.train import evaluate
+from mini_models.weights import write_safetensors
 
 SHIPPED = ["gpt-shakespeare", "gpt-tang"]
 
