@@ -1,7 +1,7 @@
 """The command line: python -m mini_models list | train | eval | write | measure.
 
 `train` may be started by a launcher in several processes, as in
-`accelerate launch --multi_gpu --num_processes 2 -m mini_models train RECIPE`; they speak as one.
+`accelerate launch --num_processes 2 -m mini_models train RECIPE`; they speak as one.
 """
 
 import argparse

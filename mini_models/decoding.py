@@ -64,12 +64,10 @@ def generate(
     Raises: ValueError if a setting is out of its range, settings contradict each other, or the
         text outgrows the context.
     """
-    _check_prompt(model, ids, max_new_tokens)
-    if draft is not None:
-        _check_draft(model, draft)
-        _check_prompt(draft, ids, max_new_tokens)
-    _check_settings(temperature, top_k, top_p, repetition_penalty, draft_tokens)
-    _check_beams(beams, temperature, top_k, top_p, draft)
+    for m in (model,) if draft is None else (model, draft):
+        _check_prompt(m, ids, max_new_tokens)
+    _check_draft(model, draft)
+    _check_settings(temperature, top_k, top_p, repetition_penalty, draft_tokens, beams, draft)
     rules = Rules(temperature, top_k, top_p, repetition_penalty, legal, stop, ids.shape[1])
     models = [m for m in (model, draft) if getattr(m, "training", False)]
     for m in models:
@@ -166,7 +164,9 @@ def _check_draft(model, draft) -> None:
         )
 
 
-def _check_settings(temperature, top_k, top_p, repetition_penalty, draft_tokens) -> None:
+def _check_settings(
+    temperature, top_k, top_p, repetition_penalty, draft_tokens, beams, draft
+) -> None:
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature is {temperature}: use 0 for greedy or a positive number")
     if top_k is not None and top_k < 1:
@@ -179,9 +179,6 @@ def _check_settings(temperature, top_k, top_p, repetition_penalty, draft_tokens)
         )
     if draft_tokens < 1:
         raise ValueError(f"draft_tokens is {draft_tokens}: guess at least one")
-
-
-def _check_beams(beams, temperature, top_k, top_p, draft) -> None:
     if beams < 1:
         raise ValueError(f"beams is {beams}: keep at least one")
     draws = temperature not in (0, 1) or top_k is not None or top_p is not None

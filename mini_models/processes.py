@@ -14,6 +14,7 @@ import threading
 from contextlib import contextmanager
 from datetime import timedelta
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -38,6 +39,22 @@ def launched_alone() -> bool:
     """
     told = os.environ.keys()
     return {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= told and "RANK" not in told
+
+
+def start_the_others() -> None:
+    """If this process was launched alone, start in its place as many as the launcher was asked for.
+
+    That is the same command once more, told --multi_gpu.
+    """
+    if not launched_alone():
+        return
+    words = psutil.Process().parent().cmdline()  # … accelerate launch --num_processes 2 …
+    launcher = next((i for i, word in enumerate(words) if word.endswith("launch")), None)
+    if launcher is None:
+        return
+    asked = [word for word in words[launcher + 1 :] if word != "--cpu"]
+    again = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *asked]
+    os.execve(sys.executable, again, os.environ | {"ACCELERATE_LOG_LEVEL": "error"})
 
 
 def fully_shard(model: nn.Module, device: torch.device) -> nn.Module:

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -20,21 +19,17 @@ from mini_models import recipes, zoo
 from mini_models.devices import best_device
 from mini_models.gpt import GPT, gpt_loss
 from mini_models.processes import (
-    launched_alone,
     noticing_lost_processes,
     process_count,
     process_index,
     speak_for_all,
     speak_for_all_when_ended,
+    start_the_others,
 )
 from mini_models.train import CHECKPOINT, evaluate, train
 from mini_models.weights import full_weights
 
 STOP_EVERY = 100  # steps between two measurements for stop_at
-ALONE = (
-    "note: accelerate launch started one process, for it found no several GPUs; "
-    "with --multi_gpu it starts as many as it is asked for, on CPUs too"
-)
 
 
 def follow(
@@ -61,8 +56,7 @@ def follow(
         run already, or there is nothing that fits to resume. Ends the process, with a word and
         exit code 1, if another process of the run is lost.
     """
-    if launched_alone():
-        print(ALONE, file=sys.stderr)
+    start_the_others()
     recipe = recipes.get(name)
     config = dataclasses.replace(recipe.train, steps=steps or recipe.train.steps)
     place = device_of_run(device)

@@ -149,9 +149,7 @@ def test_stop_at_ends_a_run_early_at_its_held_out_loss(tmp_path, text, capsys):
     assert "after 100 steps" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "how, victim", [(["--multi_gpu"], "1"), (["--use_fsdp", "--fsdp_version", "2"], "0")]
-)
+@pytest.mark.parametrize("how, victim", [([], "1"), (["--use_fsdp", "--fsdp_version", "2"], "0")])
 def test_a_run_that_loses_a_process_says_so_and_resumes(tmp_path, text, how, victim, monkeypatch):
     out, stored = tmp_path / "run", tmp_path / "run" / CHECKPOINT
     run = launch(tmp_path, how, "--text", text, "--out", out, "--steps", 100_000)
@@ -195,17 +193,6 @@ def test_several_processes_refuse_in_one_line(tmp_path, text):
     assert run.returncode == 1 and said.count("error: ") == 1
     assert said.count("none cannot be read: No such file") == 1
     assert "mini_models/" not in said, "a traceback of ours"
-
-
-def test_one_process_where_several_were_asked_for_is_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # so launches accelerate on a CPU
-    monkeypatch.setenv("MASTER_PORT", "29500")
-    wrong = "train", "gpt-shakespeare-quick", "--out", str(tmp_path), "--device", "abacus"
-    with pytest.raises(SystemExit):
-        main(list(wrong))
-    note, error = capsys.readouterr().err.splitlines()
-    assert "accelerate launch started one process" in note and "--multi_gpu" in note
-    assert error.startswith("error: the device 'abacus'")
 
 
 def test_an_unknown_recipe_model_or_measurement_is_one_line(capsys):

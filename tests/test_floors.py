@@ -36,6 +36,7 @@ FLOOR = {
     "zoo": 4,
     "power_law": 5,
     "runs": 5,
+    "measurements": 6,
     "__main__": 7,
 }
 MODULE_LINES, FUNCTION_LINES = 250, 40

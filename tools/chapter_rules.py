@@ -170,7 +170,7 @@ def _defined(code):
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 yield node.name, cell
             elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-                yield from ((target.id, cell) for target in node.targets)
+                yield from ((t.id, cell) for t in node.targets if isinstance(t, ast.Name))
 
 
 def _homes(module) -> tuple[str, ...]:
