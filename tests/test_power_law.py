@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,18 @@ def test_the_family_is_measured_on_the_pages_of_the_shakespeare_recipe():
     assert power_law.FAMILY.texts() == recipes.RECIPES["gpt-shakespeare"].texts()
     rows = power_law.STEPS * power_law.FAMILY.batch_size
     assert rows * 64 < len(power_law.FAMILY.texts()[0])  # no page is read twice
+
+
+def test_the_stored_runs_are_of_every_width_and_seed_and_wider_is_better():
+    path = Path(power_law.__file__).parent / "results" / "scaling.json"
+    runs = json.loads(path.read_text())["runs"]
+    asked = [*((w, s) for s in SEEDS for w in WIDTHS), (LARGER, 0)]
+    assert [(r["width"], r["seed"]) for r in runs] == asked
+    assert {r["steps"] for r in runs} == {power_law.STEPS}
+    for r in runs:
+        assert r["params"] == 3 * (12 * r["width"] ** 2 + 13 * r["width"])
+        wider = [other["loss"] for other in runs if other["width"] > r["width"]]
+        assert all(r["loss"] > loss for loss in wider)
 
 
 # refuses
