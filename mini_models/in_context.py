@@ -30,6 +30,7 @@ WORDS = ("opposite", "plural", "past tense", "capital", "French word")
 LABELS = (" positive", " negative")  # each one token
 CONTENT_FREE = ("N/A", "[MASK]", "")  # Zhao et al. 2021, section 5
 START = "<|endoftext|>"  # stands between two documents in SmolLM2's training
+END = re.compile(r"\n|<\|im_end\|>")  # of an answer
 NEW_TOKENS = {"into French": 20, "from French": 20, "questions": 12}  # six do for a word
 
 
@@ -78,9 +79,7 @@ def tasks() -> dict[str, Task]:
 class Reader:
     """A model that has read the beginning of a prompt, once for all questions that follow it.
 
-    Args:
-        model, tokenizer: as `pretrained.smollm2` gives them.
-        prefix: the beginning; START is put before it.
+    START is put before that beginning, the prefix.
     """
 
     @torch.inference_mode()
@@ -131,13 +130,13 @@ def complete(model, tokenizer, prefix: str, questions, max_new_tokens: int = 6) 
         seen = torch.cat([seen, torch.ones_like(ids)], dim=1)
         for row, token in zip(going, ids[:, 0].tolist()):
             written[row].append(token)
-        # a row that has ended its line leaves the batch
-        rest = [i for i, row in enumerate(going) if "\n" not in tokenizer.decode(written[row])]
+        # a row whose answer has ended leaves the batch
+        rest = [i for i, row in enumerate(going) if not END.search(tokenizer.decode(written[row]))]
         if not rest:
             break
         memory.batch_select_indices(torch.tensor(rest, device=ids.device))
         ids, seen, going = ids[rest], seen[rest], [going[i] for i in rest]
-    return [tokenizer.decode(row).split("\n")[0].strip() for row in written]
+    return [END.split(tokenizer.decode(row))[0].strip() for row in written]
 
 
 @torch.inference_mode()

@@ -83,7 +83,7 @@ def _config(reader):
         num_attention_heads=said("attention.head_count"),
         num_key_value_heads=said("attention.head_count_kv"),
         rms_norm_eps=said("attention.layer_norm_rms_epsilon"),
-        rope_parameters={"rope_type": "default", "rope_theta": said("rope.freq_base")},
+        rope_theta=said("rope.freq_base"),  # transformers 5 files it under rope_parameters
         bos_token_id=reader.fields["tokenizer.ggml.bos_token_id"].contents(),
         eos_token_id=reader.fields["tokenizer.ggml.eos_token_id"].contents(),
         pad_token_id=reader.fields["tokenizer.ggml.padding_token_id"].contents(),

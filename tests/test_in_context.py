@@ -124,6 +124,17 @@ def test_answers_do_not_depend_on_the_company(small):
     assert together[::-1] == complete(*small, "a => b", QUESTIONS[::-1], 12)
 
 
+def test_an_answer_ends_where_the_model_ends_it(small):
+    class Ending(Letters):
+        def decode(self, ids):
+            return super().decode(ids).replace("x", "<|im_end|>")
+
+    said = complete(*small, "", QUESTIONS, 12)
+    assert any("x" in answer for answer in said)
+    cut = complete(small[0], Ending(), "", QUESTIONS, 12)
+    assert cut == [answer.split("x")[0] for answer in said]
+
+
 def test_a_text_without_content_is_calibrated_to_equal_shares():
     scores = torch.tensor([[2.0, -1.0]])
     assert_close(calibrate(scores, scores), torch.tensor([[0.5, 0.5]]))
