@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--prompt", default="\n", metavar="TEXT")
     p.add_argument("--tokens", type=positive, default=400, metavar="N", help="at most")
     p.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 is greedy")
+    p.add_argument("--top-k", type=int, metavar="K", help="only the K most probable tokens")
+    p.add_argument("--top-p", type=float, metavar="P", help="only the fewest that reach P together")
     p.add_argument("--seed", type=int, metavar="N", help="the same seed writes the same text")
 
     p = commands.add_parser("measure", help="repeat an experiment of the book")
@@ -110,27 +112,28 @@ def write_text(args) -> None:
     ids = tokenizer.encode(prompt)
     print(prompt.lstrip("\n"), end="", flush=True)
     draws = torch.Generator()
+    how = {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p}
     draws.seed() if args.seed is None else draws.manual_seed(args.seed)
     recipe = recipes.RECIPES.get(zoo.card(args.name).get("recipe"))
     if recipe is not None and recipe.lines:
         stop = tokenizer.encode("\n")[0]
         ids = ids if ids[0] == stop else [stop, *ids]  # where such a model begins
         n = max(1, min(args.tokens, model.config.context_length - len(ids)))
-        print(continued(model, tokenizer, ids, n, args.temperature, draws, stop).rstrip("\n"))
+        print(continued(model, tokenizer, ids, n, how, draws, stop).rstrip("\n"))
         return
     left, context = args.tokens, model.config.context_length
     while left:  # a text that fills the context goes on from the second half of it
         ids = ids if len(ids) < context else ids[-max(context // 2, 1) :]
         n = min(left, context - len(ids))
-        new = continued(model, tokenizer, ids, n, args.temperature, draws)
+        new = continued(model, tokenizer, ids, n, how, draws)
         print(new, end="", flush=True)
         ids, left = ids + tokenizer.encode(new), left - n
     print()
 
 
-def continued(model, tokenizer, ids, n, temperature, draws, stop=None) -> str:
+def continued(model, tokenizer, ids, n, how, draws, stop=None) -> str:
     """What the model writes behind the ids."""
-    text = generate(model, torch.tensor([ids]), n, temperature, stop=stop, generator=draws)
+    text = generate(model, torch.tensor([ids]), n, **how, stop=stop, generator=draws)
     return tokenizer.decode(text[0, len(ids) :].tolist())
 
 

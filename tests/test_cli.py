@@ -120,6 +120,15 @@ def test_the_same_seed_writes_the_same_text(capsys):
     assert texts[0] == texts[1] != texts[2] and texts[0].startswith("明")
 
 
+def test_one_token_to_choose_from_is_greedy_whatever_the_seed(capsys):
+    texts = set()
+    for how in (["--top-k", "1"], ["--top-p", "0.0001"], ["--temperature", "0"]):
+        for seed in "12":
+            main(["write", "gpt-tang", "--prompt", "明", "--seed", seed, *how])
+            texts.add(capsys.readouterr().out)
+    assert len(texts) == 1
+
+
 def test_a_text_longer_than_the_context_goes_on(capsys):
     main(["write", "gpt-shakespeare", "--prompt", "ROMEO:\n" * 60, "--tokens", "5", "--seed", "0"])
     assert len(capsys.readouterr().out) == 7 * 60 + 5 + 1
@@ -264,6 +273,8 @@ def test_a_device_that_is_not_there_and_numbers_that_make_no_sense_are_one_line(
     assert "the device 'abacus' cannot be used here" in said
     assert "'0' is not a whole number above 0" in refusal(capsys, *train, "--steps", "0")
     assert "temperature is -1.0" in refusal(capsys, "write", "gpt-tang", "--temperature", "-1")
+    assert "top_p is 1.5" in refusal(capsys, "write", "gpt-tang", "--top-p", "1.5")
+    assert "top_k is 0" in refusal(capsys, "write", "gpt-tang", "--top-k", "0")
 
 
 def test_eval_on_another_text_is_refused(capsys, text):
