@@ -135,10 +135,12 @@ def test_arrows_begin_at_the_origin_end_at_their_vectors_and_fit():
     assert ax.get_xlim() == ax.get_ylim() == (-3.75, 3.75) and ax.get_aspect() == 1
 
 
-def test_a_token_strip_has_a_box_for_each_token_and_shows_spaces():
+@pytest.mark.parametrize("fonts, shown", [(["Noto Sans CJK SC"], "明月"), (["DejaVu Sans"], "□□")])
+def test_a_token_strip_has_a_box_for_each_token_and_shows_spaces(fonts, shown, monkeypatch):
+    monkeypatch.setattr(viz.font_manager, "get_font_names", lambda: fonts)
     tokens = ["To", " be", "\n", "明月", ""]
     ax = viz.token_strip(tokens)
-    assert [t.get_text() for t in ax.texts] == ["To", "␣be", "↵", "明月", ""]
+    assert [t.get_text() for t in ax.texts] == ["To", "␣be", "↵", shown, ""]
     widths = [round(box.get_width() + 0.2) - 1 for box in ax.patches]
     assert widths == [2, 3, 1, 4, 0]  # a Chinese character is two wide
 
