@@ -44,9 +44,9 @@ def launched_alone() -> bool:
 def start_the_others() -> None:
     """If this process was launched alone, start in its place as many as the launcher was asked for.
 
-    That is the same command once more, told --multi_gpu.
+    That is the same command once more, told --multi_gpu. A single GPU stays with one process.
     """
-    if not launched_alone():
+    if not launched_alone() or torch.cuda.is_available():
         return
     words = psutil.Process().parent().cmdline()  # … accelerate launch --num_processes 2 …
     launcher = next((i for i, word in enumerate(words) if word.endswith("launch")), None)
