@@ -36,7 +36,8 @@ PLUMBING = {
     *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
     *("Pairs", "basic_words", "refuse_surrogates"),
     *("PromptTask", "tasks", "SharedPrefix", "Reader", "label_scores", "normalised"),
-    *("BERTConfig", "DALLEConfig", "train_width", "measure"),
+    *("BERTConfig", "DALLEConfig", "train_width", "measure", "pretraining_head_params"),
+    "forward_flops",  # chapter 04 writes it out in an assert
 }
 LOCAL = re.compile(
     r"(?<![\w./:])/(?:home|root|work|tmp|Users|opt|usr|var)/[\w./-]+|[A-Z]:\\\\?Users"
