@@ -155,8 +155,8 @@ def label_scores(model, tokenizer, prefix: str, questions, labels=LABELS) -> Ten
 def calibrate(scores: Tensor, content_free: Tensor) -> Tensor:
     """Probabilities in which an input without content speaks for no label; [N, C].
 
-    p / p_cf, scaled to add up to 1, where p_cf is the mean over content-free inputs (Zhao et al.
-    2021, section 5: the diagonal W with b = 0).
+    p / p_cf, scaled to add up to 1, where p_cf is the mean over content-free inputs. It ranks the
+    labels as the diagonal W with b = 0 of Zhao et al. 2021, section 5, does.
 
     Args:
         scores: ln p of each label, up to a constant of each row, [N, C].
