@@ -26,8 +26,9 @@ class KeyValueCache:
     """The keys and values of what a causal model of pre-norm blocks has read.
 
     One buffer [L, 2, B, H, context_length, K], keys before values; `length` positions are filled.
-    Memory is 2 · L · D · bytes per number, for each position of each sequence. It serves the
-    weights that the model has now: after a training step, or on another device, make a new one.
+    Memory is 2 · L · D · bytes per number, for each position of each sequence; and, for more than
+    one sequence on a CPU, a copy of the weights, see `_multiply`. It serves the weights that the
+    model has now: after a training step, or on another device, make a new one.
 
     Args:
         transformer: a `transformer.Transformer`.
