@@ -127,8 +127,9 @@ def _multiply(weight: Tensor, bias: Tensor | None = None):
     """x [B, T, D] to x weightᵀ + bias [B, T, F], as a function that has the weights at hand.
 
     On a CPU, torch multiplies a matrix by one vector on one core. Cut into parts it is a batch of
-    products, and those torch shares out among the cores. For several vectors and large matrices
-    oneDNN is up to three times as fast as what torch uses for float32.
+    products, and those torch shares out among the cores. For large matrices oneDNN is up to three
+    times as fast as what torch uses for float32: with several vectors always, with one vector
+    where the matrix narrows (D > F).
     """
     F, D = weight.shape
     if weight.device.type != "cpu":
@@ -140,7 +141,7 @@ def _multiply(weight: Tensor, bias: Tensor | None = None):
 
     def multiply(x):
         M = x.numel() // D  # B * T vectors
-        if onednn and M > 1 and M * F * D >= WORTH_ONEDNN:
+        if onednn and (M > 1 or D > F) and M * F * D >= WORTH_ONEDNN:
             return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         y = torch.baddbmm(start, x.view(1, M, D).expand(parts, M, D), cut)  # [P, M, F / P]
         return y.transpose(0, 1).reshape(*x.shape[:-1], F)
