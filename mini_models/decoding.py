@@ -90,7 +90,7 @@ def generate(
 
 
 def _may_look_up(rules: Rules) -> bool:
-    """Guesses may break a law, so they are looked up only where there is none."""
+    """Guesses may break a law, and a penalty leaves few loops to look up: only without them."""
     return rules.temperature == 0 and rules.repetition_penalty == 1 and rules.legal is None
 
 

@@ -22,8 +22,8 @@ def speculate(read, guess, text: Tensor, rules, generator=None) -> Tensor:
     Args:
         read: `decoding.Reader` of the model.
         guess: an object with `propose(text, room)`, which gives guesses [B, n], n at most room,
-            and the probabilities [B, n, V] that they were drawn with, or None if they were not
-            drawn; and `learn(n, kept, end)`, which is told how many of the n stayed, and how long
+            and the probabilities [B, n, V] that they were drawn with (only temperature 0 does
+            without them); and `learn(n, kept, end)`, which is told how many of the n stayed, and how long
             the text now is.
         rules: `rules.Rules`.
     Returns: ids [B, total], or fewer columns if all rows have stopped.
@@ -63,7 +63,7 @@ def _agreed(best: Tensor, guesses: Tensor) -> Tensor:
     return best[:, : int(right.sum()) + 1]
 
 
-def _accepted(wanted: Tensor, guesses: Tensor, chances: Tensor | None, generator) -> Tensor:
+def _accepted(wanted: Tensor, guesses: Tensor, chances: Tensor, generator) -> Tensor:
     """Guesses that stay, and one token more: [B, up to n + 1].
 
     A guess x stays with probability min(1, p(x) / q(x)). Where it does not, a token is drawn from
@@ -71,11 +71,9 @@ def _accepted(wanted: Tensor, guesses: Tensor, chances: Tensor | None, generator
 
     Args:
         wanted: the model's probabilities p, [B, n + 1, V].
-        guesses: [B, n], drawn from chances q, [B, n, V]; None: not drawn, so q(x) = 1.
+        guesses: [B, n], drawn from chances q, [B, n, V].
     """
     B, n = guesses.shape
-    if chances is None:
-        chances = torch.zeros_like(wanted[:, :n]).scatter_(-1, guesses[..., None], 1.0)
     p, q = (t.gather(-1, guesses[..., None])[..., 0] for t in (wanted[:, :n], chances))  # [B, n]
     stays = torch.rand(B, n, device=p.device, generator=generator) * q < p
     kept = int(stays.all(dim=0).cumprod(dim=0).sum())  # as many as stay in every row
@@ -117,7 +115,8 @@ class DraftModel:
 class Lookup:
     """Guesses that follow the latest tokens where they last stood in the text itself.
 
-    For one text. It guesses twice as far after each success, and after a failure begins anew.
+    For one text that is written greedily. It guesses twice as far after each success, and after a
+    failure begins anew.
     """
 
     MATCH, MOST = 3, 16  # tokens that must be the same; guesses at most
