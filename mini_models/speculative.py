@@ -23,8 +23,8 @@ def speculate(read, guess, text: Tensor, rules, generator=None) -> Tensor:
         read: `decoding.Reader` of the model.
         guess: an object with `propose(text, room)`, which gives guesses [B, n], n at most room,
             and the probabilities [B, n, V] that they were drawn with (only temperature 0 does
-            without them); and `learn(n, kept, end)`, which is told how many of the n stayed, and how long
-            the text now is.
+            without them); and `learn(n, kept, end)`, which is told how many of the n stayed, and
+            how long the text now is.
         rules: `rules.Rules`.
     Returns: ids [B, total], or fewer columns if all rows have stopped.
     """
