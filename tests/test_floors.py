@@ -28,6 +28,7 @@ FLOOR = {
     "transformer": 1,
     "in_context": 1,
     "weights": 1,
+    "gan": 2,
     "gpt": 2,
     "train": 2,
     "convert": 3,
