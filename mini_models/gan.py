@@ -10,7 +10,7 @@ Derived  notebooks/12_gan.ipynb
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +101,7 @@ class GANConfig:
     loss: str = "non-saturating"  # one of LOSSES
     cure: str = "r1"  # one of CURES: what keeps the discriminator smooth
     strength: float = 0.5  # of the penalty: γ/2 of R1, λ of the gradient penalty
-    average: float = 0.998  # of each step's weights this share is kept in the generator's average
+    average: float = 0.998  # share of the generator's average kept at each step; 0: no average
 
     def __post_init__(self):
         for name, known in {"loss": LOSSES, "cure": CURES}.items():
@@ -164,6 +164,7 @@ class GAN(nn.Module):
         generator, discriminator: other networks than DCGAN's: latents [B, Z] to inputs [B, ...],
             and inputs to logits [B].
     `average` holds a running mean of the generator's weights: it draws better than any one step's.
+    When the game is over, `settled` keeps that one alone.
     """
 
     def __init__(self, config: GANConfig, generator=None, discriminator=None):
@@ -173,15 +174,17 @@ class GAN(nn.Module):
         self.discriminator = Discriminator(config) if discriminator is None else discriminator
         if config.cure == "spectral-norm":
             normalise_spectrum(self.discriminator)
-        rule = get_ema_multi_avg_fn(config.average)
-        self.average = AveragedModel(self.generator, multi_avg_fn=rule).requires_grad_(False)
+        self.average = None
+        if config.average:
+            rule = get_ema_multi_avg_fn(config.average)
+            self.average = AveragedModel(self.generator, multi_avg_fn=rule).requires_grad_(False)
 
     def forward(self, real: Tensor) -> tuple[Tensor, Tensor]:
         """One round of the game: the losses of the discriminator and of the generator.
 
         The gradient of their sum moves each network by its own loss alone.
         """
-        if self.training:
+        if self.training and self.average is not None:
             self.average.update_parameters(self.generator)
         loss = LOSSES[self.config.loss]
         fake = self.generator(self.latents(len(real)))
@@ -209,9 +212,21 @@ class GAN(nn.Module):
 
     @torch.no_grad()
     def draw(self, z: Tensor) -> Tensor:
-        """What the averaged generator draws from latents [B, Z]."""
-        self.average.eval()
-        return self.average(z)
+        """What the averaged generator draws from latents [B, Z]; without an average, the generator."""
+        artist = self.generator if self.average is None else self.average
+        was_training = artist.training
+        drawn = artist.eval()(z)
+        artist.train(was_training)
+        return drawn
+
+    def settled(self) -> "GAN":
+        """The game when it is over, to keep: its generator is the average, and nothing averages."""
+        if self.average is None:
+            return self
+        bare = replace(self.config, average=0.0, cure="none")  # its spectrum is normalised already
+        kept = GAN(bare, self.average.module, self.discriminator)
+        kept.config = replace(self.config, average=0.0)
+        return kept.requires_grad_(True)
 
 
 def gan_loss(model: nn.Module, batch) -> Tensor:
