@@ -1,0 +1,98 @@
+"""Words: a tokenizer for captions, in which a word of English or a Chinese character is a token.
+
+Source   mini_models/shapes.py has the captions it is made for; Ramesh et al. 2021,
+         arXiv:2102.12092, section 2.2, write captions in lower case too
+Derived  notebooks/13_text_to_image_gan.ipynb
+"""
+
+import re
+
+import torch
+from torch import Tensor
+
+CHINESE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff01-\uff65"  # characters and full-width marks
+WORD = re.compile(rf"[{CHINESE}]|[^\s{CHINESE}]+")
+PAD = "<pad>"
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text in lower case; a Chinese character is a word of its own."""
+    return WORD.findall(text.lower())
+
+
+class WordTokenizer:
+    """Every word is a token; id 0, `pad`, fills the rows of a batch.
+
+    Args:
+        words: the vocabulary, without the padding; the first has id 1.
+    Raises: ValueError if a word stands in it twice, or is no single word.
+    """
+
+    pad = 0
+
+    def __init__(self, words):
+        self.words = [PAD, *words]
+        self._id = {word: i for i, word in enumerate(self.words)}
+        if len(self._id) < len(self.words):
+            raise ValueError(f"a word stands twice among {len(self.words) - 1}: give each once")
+        wrong = [word for word in self.words if split_words(word) != [word]]
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]!r} is no single word in lower case: use WordTokenizer.train"
+            )
+
+    @classmethod
+    def train(cls, texts):
+        """The words of the texts, sorted. Raises ValueError if there is none."""
+        texts = [texts] if isinstance(texts, str) else texts
+        words = {word for text in texts for word in split_words(text)}
+        if not words:
+            raise ValueError("the texts are empty: there is no word to learn")
+        return cls(sorted(words))
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """The id of each word. Raises ValueError naming the words that are not known."""
+        words = split_words(text)
+        unknown = [word for word in dict.fromkeys(words) if word not in self._id]
+        if unknown:
+            raise ValueError(
+                f"{', '.join(map(repr, unknown))} in {text!r} is not among the "
+                f"{self.vocab_size - 1} words known here: {_some(self.words[1:])}"
+            )
+        return [self._id[word] for word in words]
+
+    def decode(self, ids) -> str:
+        """The text of a list of ids, up to the first padding; no space beside a Chinese character.
+
+        Raises: ValueError for an id outside the vocabulary.
+        """
+        text = ""
+        for i in map(int, ids):
+            if i == self.pad:
+                break
+            if not 0 < i < self.vocab_size:
+                raise ValueError(f"id {i} is outside the vocabulary of {self.vocab_size} words")
+            text += " " + self.words[i]
+        return re.sub(rf" (?=[{CHINESE}])|(?<=[{CHINESE}]) ", "", text.strip())
+
+    def encode_batch(self, texts, length: int) -> Tensor:
+        """Texts as ids, int64 [B, length], padded behind their end.
+
+        Raises: ValueError if a text has more words than `length`, or one that is not known.
+        """
+        ids = torch.full((len(texts), length), self.pad)
+        for row, text in zip(ids, texts):
+            words = self.encode(text)
+            if len(words) > length:
+                raise ValueError(f"{text!r} has {len(words)} words, more than {length}: shorten it")
+            row[: len(words)] = torch.tensor(words, dtype=torch.long)
+        return ids
+
+
+def _some(words, most: int = 100) -> str:
+    """The words as one line, cut off where they are many."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
