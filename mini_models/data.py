@@ -1,4 +1,4 @@
-"""Data: the texts that the book is trained on, how they are split, and batches of them.
+"""Data: the texts and pictures that the book is trained on, their splits, and batches of them.
 
 Shapes   B batch, T context length
 Source   mini_models/corpora/README.md: where each text comes from, and its licence
@@ -13,6 +13,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from mini_models.fashion import fashion_mnist  # noqa: F401 (all data is found here)
+from mini_models.shapes_data import ShapesBatches, shapes  # noqa: F401 (all data is found here)
 
 CORPORA = Path(__file__).parent / "corpora"
 IGNORED = -100  # a target that no loss counts: the padding behind a short sequence
@@ -112,28 +115,43 @@ class TextBatches:
         return rows[:, :-1], rows[:, 1:]
 
 
-class SequenceBatches:
-    """Whole short sequences, such as poems, each a row of its own; every epoch takes each once.
+class RowBatches:
+    """Rows of tensors that belong together, such as images and their classes.
 
-    `batches[step]` is a pure function of the step, as in `TextBatches`. A row of n tokens gives
-    n - 1 inputs; behind them the inputs are 0 and the targets -100, up to the longest sequence.
+    `batches[step]` is a pure function of the step, as in `TextBatches`; every epoch takes each row
+    once.
+
+    Args:
+        tensors: one or more, each [N, ...].
+        batch_size: B, rows in a batch.
+        seed: of the order.
     """
 
-    def __init__(self, sequences, batch_size: int, seed: int = 0):
-        self.inputs, self.targets = pad(sequences)  # [N, T]
-        self.batch_size, self.seed = batch_size, seed
+    def __init__(self, tensors, batch_size: int, seed: int = 0):
+        self.tensors, self.batch_size, self.seed = tuple(tensors), batch_size, seed
         self._order = cache(self._order_of_epoch)
 
     def _order_of_epoch(self, epoch: int) -> Tensor:
         draw = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return torch.randperm(len(self.inputs), generator=draw)
+        return torch.randperm(len(self.tensors[0]), generator=draw)
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The inputs and targets of one step, each int64 [B, T]."""
-        n = len(self.inputs)
+    def __getitem__(self, step: int) -> tuple[Tensor, ...]:
+        """The rows of one step, [B, ...] of each tensor."""
+        n = len(self.tensors[0])
         rows = range(step * self.batch_size, (step + 1) * self.batch_size)
         rows = torch.tensor([int(self._order(r // n)[r % n]) for r in rows])
-        return self.inputs[rows], self.targets[rows]
+        return tuple(t[rows] for t in self.tensors)
+
+
+class SequenceBatches(RowBatches):
+    """Whole short sequences, such as poems, each a row of its own; every epoch takes each once.
+
+    A step gives inputs and targets, each int64 [B, T]. A row of n tokens gives n - 1 inputs;
+    behind them the inputs are 0 and the targets -100, up to the longest sequence.
+    """
+
+    def __init__(self, sequences, batch_size: int, seed: int = 0):
+        super().__init__(pad(sequences), batch_size, seed)  # [N, T] each
 
 
 def pad(sequences) -> tuple[Tensor, Tensor]:
