@@ -12,14 +12,14 @@ from dataclasses import replace
 
 from mini_models.devices import best_device, prefers_bf16
 from mini_models.gpt import gpt_loss
-from mini_models.recipes import RECIPES, Recipe, prepare
+from mini_models.text_recipes import RECIPES, TextRecipe
 from mini_models.train import evaluate, train
 
 LENGTHS = (140, 200, 280, 400, 560, 800, 1120, 1600, 2240)  # steps, each run 1.4 times the last
 OURS = RECIPES["gpt-shakespeare-quick"]
 
 
-def variants() -> dict[str, Recipe]:
+def variants() -> dict[str, TextRecipe]:
     """Ours, and ours with one choice of 2022 in the place of its own."""
 
     def model(**changes):
@@ -41,9 +41,9 @@ def variants() -> dict[str, Recipe]:
     return found
 
 
-def run(recipe: Recipe, steps: int) -> tuple[float, float]:
+def run(recipe: TextRecipe, steps: int) -> tuple[float, float]:
     """Train for so many steps: seconds, and held-out loss in nats per character."""
-    task = prepare(recipe)
+    task = recipe.prepare()
     task.model.to(best_device())
     config = replace(recipe.train, steps=steps)
     begin = time.perf_counter()
@@ -52,7 +52,7 @@ def run(recipe: Recipe, steps: int) -> tuple[float, float]:
     return seconds, evaluate(task.model, task.held_out, gpt_loss)
 
 
-def until(goal: float, recipe: Recipe) -> tuple[int, float, float] | None:
+def until(goal: float, recipe: TextRecipe) -> tuple[int, float, float] | None:
     """The shortest run of LENGTHS that ends at the goal: its steps, seconds and held-out loss."""
     for steps in LENGTHS:
         seconds, loss = run(recipe, steps)

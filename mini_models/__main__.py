@@ -1,4 +1,4 @@
-"""The command line: python -m mini_models list | train | eval | write | measure.
+"""The command line: python -m mini_models list | train | eval | write | draw | measure.
 
 `train` may be started by a launcher in several processes, as in
 `accelerate launch --num_processes 2 -m mini_models train RECIPE`; they speak as one.
@@ -11,13 +11,12 @@ from pathlib import Path
 
 import torch
 
-from mini_models import recipes, zoo
+from mini_models import pictures, recipes, zoo
 from mini_models.decoding import generate
 from mini_models.devices import best_device
-from mini_models.gpt import gpt_loss
+from mini_models.gpt import GPT
 from mini_models.processes import speak_for_all
 from mini_models.runs import follow
-from mini_models.train import evaluate
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--top-p", type=float, metavar="P", help="only the fewest that reach P together")
     p.add_argument("--seed", type=int, metavar="N", help="the same seed writes the same text")
 
+    p = commands.add_parser("draw", help="pictures, of a prompt where the model reads one")
+    p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
+    p.add_argument("--prompt", metavar="TEXT", help="what to draw")
+    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="of the picture, .png")
+    p.add_argument("--images", type=positive, default=1, metavar="N", help="drawn side by side")
+    p.add_argument("--seed", type=int, metavar="N", help="the same seed draws the same pictures")
+
     p = commands.add_parser("measure", help="repeat an experiment of the book")
     p.add_argument("name", help="a measurement of the list")
     p.add_argument("--out", type=Path, metavar="FILE", help="of JSON, else runs/NAME.json")
@@ -71,7 +77,7 @@ def list_all(args) -> None:
     print("Recipes, for train:")
     for name, recipe in recipes.RECIPES.items():
         print(f"  {name:24}{recipe.about}")
-    print("\nModels, for eval and write:")
+    print("\nModels, for eval, write and draw:")
     for name in zoo.names():
         card = zoo.card(name)
         size, loss = card["parameters"], card["held_out"]
@@ -88,34 +94,31 @@ def train_model(args) -> None:
 
 
 def evaluate_model(args) -> None:
-    model, tokenizer = zoo.load(args.name)
+    model, _ = zoo.load(args.name)
     card = zoo.card(args.name)
-    recipe = recipes.get(card["recipe"])
-    if args.text:
-        train_text, held_out = recipes.split_lines(read_text(args.text), recipe.lines)
-    else:
-        train_text, held_out = recipe.texts()
-    if recipes.sha256(train_text, held_out) != card["data_sha256"]:
+    task = recipes.get(card["recipe"]).prepare(args.text and read_text(args.text))
+    if task.data_sha256 != card["data_sha256"]:
         raise ValueError(
-            f"{args.name} was trained on another text than this, so nothing in it is known to be "
+            f"{args.name} was trained on other data than this, so nothing in it is known to be "
             "held out: give the text that it was trained on with --text FILE"
         )
-    T = model.config.context_length
-    batches = recipes.held_out_batches(held_out, tokenizer, T, recipe.lines)
-    loss = evaluate(model.to(best_device()), batches, gpt_loss)
-    print(f"held-out loss {loss:.4f} nats per character")
+    for name, figure in task.measure(model.to(best_device())).items():
+        unit = f" {task.unit}" if name == "held_out" else ""
+        print(f"{name} {figure:.4f}{unit}" if isinstance(figure, float) else f"{name} {figure}")
 
 
 def write_text(args) -> None:
     model, tokenizer = zoo.load(args.name)
+    if not isinstance(model, GPT):
+        writers = ", ".join(zoo.names("GPT"))
+        raise ValueError(f"{args.name} does not write: choose one of {writers}")
     prompt = args.prompt.replace("\\n", "\n") or "\n"
     ids = tokenizer.encode(prompt)
     print(prompt.lstrip("\n"), end="", flush=True)
-    draws = torch.Generator()
+    draws = seeded(args.seed)
     how = {"temperature": args.temperature, "top_k": args.top_k, "top_p": args.top_p}
-    draws.seed() if args.seed is None else draws.manual_seed(args.seed)
     recipe = recipes.RECIPES.get(zoo.card(args.name).get("recipe"))
-    if recipe is not None and recipe.lines:
+    if getattr(recipe, "lines", False):
         stop = tokenizer.encode("\n")[0]
         ids = ids if ids[0] == stop else [stop, *ids]  # where such a model begins
         n = max(1, min(args.tokens, model.config.context_length - len(ids)))
@@ -131,10 +134,27 @@ def write_text(args) -> None:
     print()
 
 
+def seeded(seed: int | None) -> torch.Generator:
+    draws = torch.Generator()
+    draws.seed() if seed is None else draws.manual_seed(seed)
+    return draws
+
+
 def continued(model, tokenizer, ids, n, how, draws, stop=None) -> str:
     """What the model writes behind the ids."""
     text = generate(model, torch.tensor([ids]), n, **how, stop=stop, generator=draws)
     return tokenizer.decode(text[0, len(ids) :].tolist())
+
+
+def draw_pictures(args) -> None:
+    pictures.refuse_name(args.out)
+    model, tokenizer = zoo.load(args.name)
+    if not hasattr(model, "draw"):
+        painters = zoo.names(*(k for k, (kind, _) in zoo.KINDS.items() if hasattr(kind, "draw")))
+        raise ValueError(f"{args.name} does not draw: choose one of {', '.join(painters)}")
+    images = pictures.drawn(model, tokenizer, args.prompt, args.images, seeded(args.seed))
+    pictures.write_png(args.out, images, args.prompt)
+    print(f"wrote {args.out}")
 
 
 def read_text(path: str) -> str:
@@ -170,6 +190,7 @@ COMMANDS = {
     "train": train_model,
     "eval": evaluate_model,
     "write": write_text,
+    "draw": draw_pictures,
     "measure": run_measurement,
 }
 

@@ -212,7 +212,7 @@ class GAN(nn.Module):
 
     @torch.no_grad()
     def draw(self, z: Tensor) -> Tensor:
-        """What the averaged generator draws from latents [B, Z]; without an average, the generator."""
+        """What the averaged generator draws from latents [B, Z]."""
         artist = self.generator if self.average is None else self.average
         was_training = artist.training
         drawn = artist.eval()(z)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from mini_models import recipes
 from mini_models.devices import prefers_bf16
 from mini_models.gpt import GPTConfig, gpt_loss
 from mini_models.scaling import block_params
+from mini_models.text_recipes import RECIPES, TextRecipe
 from mini_models.train import TrainConfig, evaluate, train
 
 WIDTHS, SEEDS = (16, 24, 32, 48, 64, 96, 128), (0, 1, 2)
@@ -29,9 +29,9 @@ STEPS = 985  # of 32 rows of 64 characters: half of the plays once, 2.0 million 
 # twice as many steps, and the widest of the seven, in half as many. Half of AdamW's was worse for
 # both, twice of it worse for the narrowest, and not tried for the widest; Muon's, halved or
 # doubled, changed the narrowest by less than seeds do and made the widest worse.
-FAMILY = recipes.Recipe(
+FAMILY = TextRecipe(
     "three blocks of any width, on the plays of gpt-shakespeare",
-    recipes.RECIPES["gpt-shakespeare"].texts,
+    RECIPES["gpt-shakespeare"].texts,
     GPTConfig(context_length=64, n_layers=3, n_heads=4, positions="rotary"),
     TrainConfig(steps=STEPS, lr=0.04, optimizer="muon", muon_lr=0.02, warmup=50, decay=0.7),
     batch_size=32,
@@ -45,7 +45,7 @@ def train_width(width: int, seed: int = 0, device: str = "cpu") -> dict:
         out; seconds.
     """
     member = replace(FAMILY, model=replace(FAMILY.model, d_model=width))
-    task = recipes.prepare(member, seed=seed)
+    task = member.prepare(seed=seed)
     begin = time.perf_counter()
     train(task.model.to(device), task.batches, gpt_loss, member.train)
     seconds = time.perf_counter() - begin

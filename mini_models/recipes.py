@@ -1,163 +1,17 @@
-"""Recipes: named training runs, each a text, a model and a way to train.
+"""Recipes: named training runs; `zoo` has what some of them made.
 
-`python -m mini_models train NAME` follows one of them; `zoo` has what some of them made.
-Derived  notebooks/08_gpt.ipynb
+`python -m mini_models train NAME` follows one of them. Whatever it makes, a recipe says what it is
+`about` and how to `train`, in batches of `batch_size` rows;
+its `prepare(text, seed)` gives a `Task`.
 """
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from mini_models import image_recipes, text_recipes
 
-import torch
-
-from mini_models.data import (
-    SequenceBatches,
-    TextBatches,
-    other_plays,
-    pad,
-    shakespeare,
-    split,
-    tang_quatrains,
-    windows,
-)
-from mini_models.gpt import GPT, GPTConfig
-from mini_models.tokenizers import CharTokenizer
-from mini_models.train import TrainConfig
-
-LONGEST_LINE = 512  # characters, for recipes that take each line as a text of its own
+RECIPES = {**text_recipes.RECIPES, **image_recipes.RECIPES}
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How one model is made; its tokens are characters."""
-
-    about: str
-    texts: Callable[[], tuple[str, str]]  # to train on, and held out
-    model: GPTConfig  # but for vocab_size, which is the number of characters in the texts
-    train: TrainConfig
-    batch_size: int  # rows a step
-    lines: bool = False  # each line is a text of its own, and the model begins and ends with "\n"
-
-
-@dataclass(frozen=True)
-class Task:
-    """A recipe made ready: what `train` and `evaluate` need, and the sha256 of its texts."""
-
-    model: GPT
-    tokenizer: CharTokenizer
-    batches: TextBatches | SequenceBatches
-    held_out: list  # batches of (inputs, targets), each target counted once
-    data_sha256: str
-
-
-def _plays() -> tuple[str, str]:
-    train, held_out = split(shakespeare())
-    return train + other_plays(), held_out
-
-
-def _quatrains() -> tuple[str, str]:
-    return tuple("\n".join(poem.text for poem in part) for part in split(tang_quatrains()))
-
-
-RECIPES = {
-    "gpt-shakespeare": Recipe(
-        "writes plays: 4 million weights, 34 plays by Shakespeare; half an hour on two cores",
-        _plays,
-        GPTConfig(context_length=256, n_layers=5, n_heads=4, d_model=256, positions="rotary"),
-        TrainConfig(steps=1800, lr=3e-3, optimizer="muon", warmup=100, decay=0.6),
-        batch_size=16,
-    ),
-    "gpt-shakespeare-quick": Recipe(
-        "the same at a size that trains while you wait, on nine plays",
-        lambda: split(shakespeare()),
-        GPTConfig(context_length=64, n_layers=2, n_heads=4, d_model=128, positions="rotary"),
-        TrainConfig(steps=600, lr=0.02, optimizer="muon", warmup=20, decay=0.7),
-        batch_size=24,
-    ),
-    "gpt-2022": Recipe(
-        "as it was done in 2022, to compare with: AdamW, learned positions, cosine",
-        lambda: split(shakespeare()),
-        GPTConfig(context_length=64, n_layers=4, n_heads=4, d_model=128),
-        TrainConfig(steps=2000, schedule="cosine", warmup=100, betas=(0.9, 0.99)),
-        batch_size=12,
-    ),
-    "gpt-tang": Recipe(
-        "writes quatrains: 2 million weights, the Tang dynasty's poets; minutes on two cores",
-        _quatrains,
-        GPTConfig(
-            context_length=33, n_layers=4, n_heads=4, d_model=160, dropout=0.1, positions="rotary"
-        ),
-        TrainConfig(steps=1500, lr=5e-3, optimizer="muon", warmup=50, decay=0.7),
-        batch_size=64,
-        lines=True,
-    ),
-}  # fmt: skip
-
-
-def get(name: str) -> Recipe:
+def get(name: str):
     """The recipe of that name. Raises ValueError if there is none."""
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}: choose one of {', '.join(RECIPES)}")
     return RECIPES[name]
-
-
-def prepare(recipe: Recipe, text: str | None = None, seed: int = 0) -> Task:
-    """A fresh model, its tokenizer, and batches of the recipe's own texts or of `text`.
-
-    Args:
-        text: to train on instead; its last tenth is held out.
-        seed: of the model's first weights and of the order of the batches.
-    Raises: ValueError if the text is too short, or a line of it too long.
-    """
-    train_text, held_text = recipe.texts() if text is None else split_lines(text, recipe.lines)
-    tokenizer = CharTokenizer.train([train_text, held_text, "\n"])
-    config = replace(recipe.model, vocab_size=tokenizer.vocab_size)
-    if recipe.lines:
-        longest = max(map(len, (train_text + "\n" + held_text).split("\n")))
-        if longest > LONGEST_LINE:
-            raise ValueError(
-                f"a line of the text has {longest} characters; in this recipe each line is a text "
-                f"of its own, of at most {LONGEST_LINE}: break the lines, or choose another recipe"
-            )
-        config = replace(config, context_length=longest + 1)
-        sequences = _sequences(train_text, tokenizer)
-        batches = SequenceBatches(sequences, recipe.batch_size, seed)
-    else:
-        ids = tokenizer.encode(train_text)
-        batches = TextBatches(ids, config.context_length, recipe.batch_size, seed)
-    torch.manual_seed(seed)
-    held_out = held_out_batches(held_text, tokenizer, config.context_length, recipe.lines)
-    return Task(GPT(config), tokenizer, batches, held_out, sha256(train_text, held_text))
-
-
-def split_lines(text: str, lines: bool) -> tuple[str, str]:
-    """The first nine tenths of a text and its last; with `lines`, of its lines that are not blank.
-
-    Raises: ValueError if there is not enough to train and to measure.
-    """
-    if lines:
-        kept = [line.strip() for line in text.splitlines() if line.strip()]
-        n = len(kept) // 10
-        if not n:
-            raise ValueError(f"the text has {len(kept)} lines: this recipe needs at least 10")
-        return "\n".join(kept[:-n]), "\n".join(kept[-n:])
-    if len(text) < 20:
-        raise ValueError(f"the text has {len(text)} characters: that is too little to learn from")
-    return split(text)
-
-
-def sha256(train_text: str, held_text: str) -> str:
-    """What tells one pair of texts from another, in hexadecimal digits."""
-    return hashlib.sha256((train_text + held_text).encode()).hexdigest()
-
-
-def held_out_batches(text: str, tokenizer, context_length: int, lines: bool) -> list:
-    """A text as batches in which every target counts once."""
-    if not lines:
-        return windows(tokenizer.encode(text), context_length)
-    inputs, targets = pad(_sequences(text, tokenizer))
-    return list(zip(inputs.split(64), targets.split(64)))
-
-
-def _sequences(text: str, tokenizer) -> list[list[int]]:
-    return [tokenizer.encode(f"\n{line}\n") for line in text.split("\n") if line]

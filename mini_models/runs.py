@@ -1,4 +1,4 @@
-"""Runs: a recipe followed from its text to a finished model, by one process or by many.
+"""Runs: a recipe followed from its data to a finished model, by one process or by many.
 
 A run lives in a directory: the checkpoint while it trains, then the model and its card.
 """
@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from mini_models import recipes, zoo
 from mini_models.devices import best_device
-from mini_models.gpt import GPT, gpt_loss
 from mini_models.processes import (
     noticing_lost_processes,
     process_count,
@@ -26,7 +25,7 @@ from mini_models.processes import (
     speak_for_all_when_ended,
     start_the_others,
 )
-from mini_models.train import CHECKPOINT, evaluate, train
+from mini_models.train import CHECKPOINT, train
 from mini_models.weights import full_weights
 
 STOP_EVERY = 100  # steps between two measurements for stop_at
@@ -49,7 +48,7 @@ def follow(
         device: by name; None for the best there is. Under a launcher it can only be the one that
             the launcher's processes use.
         steps: instead of the recipe's number.
-        stop_at: a held-out loss, in nats per token, at which to end early.
+        stop_at: a held-out figure, in the recipe's unit, at which to end early.
         out: the directory for the checkpoint, the finished model and its card; None for runs/NAME.
         resume: continue from the checkpoint in `out`.
     Raises: ValueError if there is no such recipe, its text or device cannot be used, `out` holds a
@@ -65,27 +64,34 @@ def follow(
         raise ValueError(
             f"{out} holds a run already: continue it with --resume, or give another --out"
         )
-    task = recipes.prepare(recipe, text, config.seed)
+    task = recipe.prepare(text, config.seed)
+    whole = type(task.model)(task.model.config)  # for the weights, should they be shared out
     model = task.model if process_count() > 1 else task.model.to(place)
     numbers = sum(p.numel() for p in model.parameters())
     refuse_full_disk(out, 16 * numbers)  # weights and averages, twice while one is replaced
 
     begin = time.perf_counter()
-    bar = Progress(config.steps, recipe.batch_size * model.config.context_length)
-    reached = stopper(model, task.held_out, stop_at)
+    bar = Progress(config.steps, recipe.batch_size * task.row, task.item)
+    reached, watch = stopper(task, stop_at), Watch(task, bar)
+
+    def on_step(step: int, loss) -> bool:
+        bar.show(step, loss)
+        watch(step)
+        return reached(step)
+
     with ending_together(out), contextlib.closing(bar):
-        losses = train(
-            model, task.batches, gpt_loss, config, out, resume,
-            on_step=lambda step, loss: bar.show(step, loss) or reached(step),
-        )  # fmt: skip
+        losses = train(model, task.batches, task.loss, config, out, resume, on_step)
         weights = full_weights(model)
+    whole.load_state_dict(weights)
     card = {
         "recipe": name, "seed": config.seed, "steps": len(losses), "parameters": numbers,
         "seconds": round(time.perf_counter() - begin), "device": str(place),
-        "unit": "nats per character", "data_sha256": task.data_sha256,
+        "unit": task.unit, "data_sha256": task.data_sha256,
     }  # fmt: skip
+    if watch.said:
+        card["warnings"] = watch.said
     if process_index() == 0:
-        finish(task, weights, card, out / f"{name}.safetensors", place)
+        finish(task, whole, card, out / f"{name}.safetensors", place)
 
 
 @contextlib.contextmanager
@@ -104,15 +110,21 @@ def ending_together(out: Path):
         dist.destroy_process_group()
 
 
-def finish(task, weights: dict, card: dict, path: Path, device) -> None:
+def finish(task, trained, card: dict, path: Path, device) -> None:
     """Measure what training has come to, in the half precision that it is stored in, and save."""
-    model = GPT(task.model.config).to(device)
-    model.load_state_dict({k: v.half().float() for k, v in weights.items()})
-    held_out = evaluate(model, task.held_out, gpt_loss)
-    card["held_out"] = round(held_out, 4)
+    model = task.settle(trained)
+    model.load_state_dict({k: v.float() for k, v in zoo.halved(model).items()})
+    found = task.measure(model.to(device).eval())
+    card |= {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
     zoo.save(path, model.cpu(), task.tokenizer, card)
-    print(f"held-out loss {held_out:.4f} nats per character, after {card['steps']} steps")
-    print(f"wrote {path}; try: python -m mini_models write {path}")
+    print(f"held out: {found['held_out']:.4f} {task.unit}, after {card['steps']} steps")
+    print(f"wrote {path}" + next_command(model, path))
+
+
+def next_command(model, path: Path) -> str:
+    """What one may do with a model of this kind on the command line."""
+    verb = {"GPT": "write", "TextToImageGAN": "draw"}.get(type(model).__name__)
+    return f"; try: python -m mini_models {verb} {path}" if verb else ""
 
 
 def lost(out: Path) -> str:
@@ -129,10 +141,10 @@ def lost(out: Path) -> str:
 
 
 class Progress:
-    """A bar with the loss, tokens per second and the time left, shown by process 0."""
+    """A bar with the loss, the speed and the time left, shown by process 0."""
 
-    def __init__(self, steps: int, tokens_a_step: int):
-        self.steps, self.tokens, self.bar = steps, tokens_a_step, None
+    def __init__(self, steps: int, items_a_step: int, item: str):
+        self.steps, self.items, self.item, self.bar = steps, items_a_step, item, None
 
     def show(self, step: int, loss) -> None:
         if process_index() > 0:
@@ -143,21 +155,41 @@ class Progress:
             return
         self.bar.update()
         if step % 10 == 0 or step == self.steps:
-            speed = (step - self.first) * self.tokens / self.bar.format_dict["elapsed"]
-            self.bar.set_postfix_str(f"loss {float(loss):.3f}, {speed:,.0f} tokens/s")
+            speed = (step - self.first) * self.items / self.bar.format_dict["elapsed"]
+            self.bar.set_postfix_str(f"loss {float(loss):.3f}, {speed:,.0f} {self.item}/s")
+
+    def say(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text)
 
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
 
 
-def stopper(model, held_out, goal):
-    """A function of the step: whether the held-out loss has reached the goal, in process 0."""
+class Watch:
+    """Says what the recipe finds wrong while its model trains, each thing once."""
+
+    def __init__(self, task, bar: Progress):
+        self.task, self.bar, self.said = task, bar, []
+
+    def __call__(self, step: int) -> None:
+        found = self.task.watch and self.task.watch(self.task.model, step)
+        if found and found not in self.said:
+            self.said.append(found)
+            self.bar.say(f"step {step}: {found}")
+
+
+def stopper(task, goal: float | None):
+    """A function of the step: whether the held-out figure has reached the goal, in process 0."""
 
     def reached(step: int) -> bool:
         if goal is None or step % STOP_EVERY:
             return False
-        return gather_object([evaluate(model, held_out, gpt_loss) <= goal])[0]
+        was_training = task.model.training
+        figure = task.measure(task.model.eval())["held_out"]
+        task.model.train(was_training)
+        return gather_object([figure <= goal])[0]
 
     return reached
 

@@ -4,6 +4,7 @@ A file is safetensors: it holds numbers and nothing that could run. It holds who
 where a model is shared out among processes.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -27,12 +28,24 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], about: dict) -> No
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """What `write_safetensors` wrote. Raises ValueError if the file is missing or damaged."""
+    with _opened(path) as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    return tensors, read_about(path)
+
+
+def read_about(path: Path) -> dict:
+    """The facts alone of what `write_safetensors` wrote; raises as `read_safetensors`."""
+    with _opened(path) as file:
+        return {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
+
+
+@contextlib.contextmanager
+def _opened(path: Path):
     if not path.is_file():
         raise ValueError(f"there is no {path.name} in {path.parent}: nothing to load")
     try:
         with safe_open(path, "pt") as file:
-            about = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
-            return {k: file.get_tensor(k) for k in file.keys()}, about  # noqa: SIM118
+            yield file
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or cut short ({error}): make it again") from None
 

@@ -1,7 +1,8 @@
 """Zoo: trained models, ready to use.
 
-Each is two files: the weights in half precision (safetensors), with the sizes and the characters
-that they belong to; and a card (JSON) that says how they were made and how good they are.
+Each is two files: the weights in half precision (safetensors), with the kind of model, its sizes
+and the alphabet that they belong to; and a card (JSON) that says how they were made and how good
+they are.
 """
 
 import json
@@ -9,22 +10,36 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
+from torch import Tensor, nn
 
+from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
 from mini_models.tokenizers import CharTokenizer
-from mini_models.weights import load_weights, read_safetensors, write_safetensors
+from mini_models.weights import (
+    load_weights,
+    read_about,
+    read_safetensors,
+    write_safetensors,
+)
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+KINDS = {"GPT": (GPT, GPTConfig), "GAN": (GAN, GANConfig)}
+ALPHABETS = {"characters": CharTokenizer}  # what a file calls a tokenizer's alphabet
 
 
-def names() -> list[str]:
-    """The models that come with the package."""
-    return sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
+def names(*kinds: str) -> list[str]:
+    """The models that come with the package; only those of some kinds, if any are named."""
+    found = sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
+    return [n for n in found if not kinds or kind_of(read_about(find(n))) in kinds]
 
 
-def load(name: str) -> tuple[GPT, CharTokenizer]:
-    """A trained model, in evaluation mode on the CPU, and its tokenizer.
+def kind_of(about: dict) -> str:
+    """The kind of model that a file holds, a key of KINDS."""
+    return about.get("kind", "GPT")  # the first files, all of them GPTs, did not say
+
+
+def load(name: str) -> tuple[nn.Module, CharTokenizer | None]:
+    """A trained model, in evaluation mode on the CPU, and its tokenizer, None if it reads no text.
 
     Args:
         name: one of `names()`, or the path of a .safetensors file that `save` wrote.
@@ -32,16 +47,31 @@ def load(name: str) -> tuple[GPT, CharTokenizer]:
     """
     path = find(name)
     tensors, about = read_safetensors(path)
-    if not {"config", "characters"} <= about.keys():
+    if "config" not in about or "losses" in tensors or kind_of(about) not in KINDS:
         raise ValueError(
             f"{path} is not a finished model: give the .safetensors file that training ends with"
         )
+    make, config = KINDS[kind_of(about)]
     try:
-        model = GPT(GPTConfig(**about["config"]))
+        model = make(config(**about["config"]))
     except TypeError as error:
-        raise ValueError(f"{path} was written for another version of GPTConfig: {error}") from None
-    load_weights(model, {k: v.float() for k, v in tensors.items()}, path)
-    return model.eval(), CharTokenizer(about["characters"])
+        said = f"{path} was written for another version of {config.__name__}: {error}"
+        raise ValueError(said) from None
+    load_weights(model, {k: _widened(v) for k, v in tensors.items()}, path)
+    tokenizers = [
+        make(about[alphabet]) for alphabet, make in ALPHABETS.items() if alphabet in about
+    ]
+    return model.eval(), next(iter(tokenizers), None)
+
+
+def halved(model: nn.Module) -> dict[str, Tensor]:
+    """The numbers of a model as they are stored: half precision, but for whole numbers."""
+    state = model.state_dict()
+    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x.float() if x.is_floating_point() else x
 
 
 def card(name: str) -> dict:
@@ -58,8 +88,9 @@ def card(name: str) -> dict:
 
 def find(name: str) -> Path:
     """The file of a model by its name or path. Raises ValueError if there is none."""
-    if name in names():
-        return CHECKPOINTS / f"{name}.safetensors"
+    path = CHECKPOINTS / f"{name}.safetensors"
+    if path.parent == CHECKPOINTS and path.is_file():
+        return path
     path = Path(name)
     if path.suffix == ".safetensors" and path.is_file():
         return path
@@ -69,13 +100,15 @@ def find(name: str) -> Path:
     )
 
 
-def save(path: Path, model: GPT, tokenizer: CharTokenizer, card: dict) -> None:
+def save(path: Path, model: nn.Module, tokenizer, card: dict) -> None:
     """Write a model and its card so that `load` finds them, each renamed when it is complete."""
-    about = {"config": asdict(model.config), "characters": tokenizer.characters}
-    half = {k: v.to(torch.float16) for k, v in model.state_dict().items()}
+    about = {"kind": type(model).__name__, "config": asdict(model.config)}
+    for alphabet, kind in ALPHABETS.items():
+        if isinstance(tokenizer, kind):
+            about[alphabet] = getattr(tokenizer, alphabet)
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".json.part")
     part.write_text(text, encoding="utf-8")
-    write_safetensors(path, half, about)
+    write_safetensors(path, halved(model), about)
     os.replace(part, path.with_suffix(".json"))

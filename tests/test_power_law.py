@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.optimize import curve_fit
 
-from mini_models import power_law, recipes
+from mini_models import power_law
+from mini_models.data import shakespeare
 from mini_models.gpt import gpt_loss
 from mini_models.power_law import (
     LARGER,
@@ -21,6 +22,7 @@ from mini_models.power_law import (
     predict_loss,
     train_width,
 )
+from mini_models.text_recipes import RECIPES
 from mini_models.train import evaluate, train
 
 PARAMS = np.repeat([1e4, 3e4, 1e5, 3e5, 1e6], 3)
@@ -34,7 +36,7 @@ def noisy(seed: int, deviation: float = 0.005) -> np.ndarray:
 def shorter(monkeypatch, steps: int) -> None:
     """Fewer steps on a shorter text, for the runs of one test."""
     family = replace(power_law.FAMILY, train=replace(power_law.FAMILY.train, steps=steps))
-    text = recipes.shakespeare()
+    text = shakespeare()
     family = replace(family, texts=lambda: (text[:20_000], text[20_000:22_000]))
     monkeypatch.setattr(power_law, "FAMILY", family)
 
@@ -59,7 +61,7 @@ def test_the_fit_is_the_one_that_scipy_finds(seed):
 def test_a_run_is_what_train_and_evaluate_make_of_the_recipe(monkeypatch):
     shorter(monkeypatch, steps=3)
     family = power_law.FAMILY
-    task = recipes.prepare(replace(family, model=replace(family.model, d_model=8)), seed=5)
+    task = replace(family, model=replace(family.model, d_model=8)).prepare(seed=5)
     losses = train(task.model, task.batches, gpt_loss, family.train)
     one = train_width(8, seed=5)
     assert one["loss"] == evaluate(task.model, task.held_out, gpt_loss)
@@ -125,7 +127,7 @@ def test_every_width_and_seed_is_measured_and_the_larger_one_last(monkeypatch):
 
 
 def test_the_family_is_measured_on_the_pages_of_the_shakespeare_recipe():
-    assert power_law.FAMILY.texts() == recipes.RECIPES["gpt-shakespeare"].texts()
+    assert power_law.FAMILY.texts() == RECIPES["gpt-shakespeare"].texts()
     rows = power_law.STEPS * power_law.FAMILY.batch_size
     assert rows * 64 < len(power_law.FAMILY.texts()[0])  # no page is read twice
 

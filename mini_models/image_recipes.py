@@ -1,0 +1,3 @@
+"""Image recipes: named training runs of models that see or draw pictures."""
+
+RECIPES = {}
