@@ -16,6 +16,7 @@ import torch
 
 from mini_models import measurements, recipes, zoo
 from mini_models.__main__ import main
+from mini_models.gan import GAN, GANConfig
 from mini_models.train import CHECKPOINT
 from mini_models.weights import read_safetensors
 
@@ -132,6 +133,26 @@ def test_one_token_to_choose_from_is_greedy_whatever_the_seed(capsys):
 def test_a_text_longer_than_the_context_goes_on(capsys):
     main(["write", "gpt-shakespeare", "--prompt", "ROMEO:\n" * 60, "--tokens", "5", "--seed", "0"])
     assert len(capsys.readouterr().out) == 7 * 60 + 5 + 1
+
+
+@pytest.fixture
+def painter(tmp_path):
+    """An untrained GAN on disk."""
+    torch.manual_seed(0)
+    path = tmp_path / "painter.safetensors"
+    model = GAN(GANConfig(latent=4, image_size=8, width=4, average=0.0))
+    zoo.save(path, model, None, {"recipe": "none", "held_out": 1.0})
+    return path
+
+
+def test_draw_writes_pictures_and_the_same_seed_the_same(tmp_path, painter, capsys):
+    drawn = []
+    for seed in (1, 1, 2):
+        out = tmp_path / "made" / "a.png"
+        main(["draw", str(painter), "--out", str(out), "--seed", str(seed), "--images", "3"])
+        assert capsys.readouterr().out == f"wrote {out}\n"
+        drawn.append(out.read_bytes())
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_a_killed_run_resumes_and_ends_as_if_it_had_not_been(tmp_path, text):
@@ -275,6 +296,18 @@ def test_a_device_that_is_not_there_and_numbers_that_make_no_sense_are_one_line(
     assert "temperature is -1.0" in refusal(capsys, "write", "gpt-tang", "--temperature", "-1")
     assert "top_p is 1.5" in refusal(capsys, "write", "gpt-tang", "--top-p", "1.5")
     assert "top_k is 0" in refusal(capsys, "write", "gpt-tang", "--top-k", "0")
+
+
+def test_what_cannot_be_drawn_is_one_line(tmp_path, painter, capsys):
+    out = tmp_path / "a.png"
+    assert "does not draw: choose one of" in refusal(capsys, "draw", "gpt-tang", "--out", out)
+    assert "does not write: choose one of gpt-" in refusal(capsys, "write", painter)
+    said = refusal(capsys, "draw", painter, "--prompt", "a cat", "--out", out)
+    assert "reads no text: draw without a prompt" in said
+    said = refusal(capsys, "draw", painter, "--out", tmp_path / "a.jpg")
+    assert "give one that ends in .png" in said
+    assert "no model 'dall-e'" in refusal(capsys, "draw", "dall-e", "--out", out)
+    assert not out.exists()
 
 
 def test_eval_on_another_text_is_refused(capsys, text):

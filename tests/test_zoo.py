@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from mini_models import recipes, zoo
 from mini_models.data import split, tang_quatrains
 from mini_models.decoding import generate
+from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
 from mini_models.text_recipes import held_out_batches, sha256
 from mini_models.tokenizers import CharTokenizer
@@ -84,6 +85,21 @@ def test_what_is_saved_loads_as_it_was_but_for_half_precision(saved):
         assert_close(a.half().float(), b, rtol=0, atol=0)
     assert its_tokenizer.characters == tokenizer.characters
     assert not loaded.training and zoo.card(str(path))["held_out"] == 1.0
+
+
+def test_a_model_of_another_kind_loads_as_what_it_is(tmp_path):
+    torch.manual_seed(0)
+    model = GAN(GANConfig(latent=4, image_size=8, width=4, cure="spectral-norm", average=0.0))
+    model(torch.rand(6, 1, 8, 8))  # moves the running means of its norms
+    zoo.save(tmp_path / "gan.safetensors", model, None, {})
+    loaded, tokenizer = zoo.load(str(tmp_path / "gan.safetensors"))
+    assert isinstance(loaded, GAN) and tokenizer is None and loaded.config == model.config
+    z = model.latents(3)
+    assert_close(loaded.draw(z), model.draw(z), atol=1e-2, rtol=0)
+
+
+def test_models_are_listed_by_their_kind():
+    assert set(zoo.names("GPT")) >= set(SHIPPED) and zoo.names("Parrot") == []
 
 
 def test_saving_leaves_no_temporary_file(saved):
