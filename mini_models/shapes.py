@@ -21,13 +21,13 @@ SIDE = 32  # pixels
 BACKGROUND = (0.96, 0.96, 0.96)
 COLOURS = {  # seen from the background, each lies in a direction of its own
     "red": (0.90, 0.10, 0.10),
-    "orange": (0.98, 0.55, 0.02),
-    "yellow": (0.98, 0.90, 0.12),
+    "orange": (0.98, 0.56, 0.02),
+    "yellow": (0.98, 0.94, 0.06),
     "green": (0.10, 0.65, 0.15),
     "cyan": (0.10, 0.85, 0.90),
     "blue": (0.10, 0.30, 0.90),
     "purple": (0.52, 0.10, 0.72),
-    "pink": (1.00, 0.45, 0.72),
+    "pink": (1.00, 0.42, 0.74),
 }
 SIZES = {"small": (4.0, 4.8), "large": (6.0, 6.9)}  # half the width, in pixels, from and to
 RELATIONS = ("left of", "above")  # how a scene is stored

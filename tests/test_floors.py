@@ -26,6 +26,7 @@ FLOOR = {
     "viz": 0,
     "words": 0,
     "shapes": 1,
+    "oracle": 2,
     "shapes_data": 2,
     "cache": 1,
     "data": 3,
