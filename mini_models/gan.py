@@ -56,7 +56,7 @@ def gradient_norms(logits: Tensor, inputs: Tensor) -> Tensor:
     can be differentiated again.
     """
     (slopes,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
-    return slopes.float().flatten(1).square().sum(dim=1).add(1e-12).sqrt()
+    return slopes.flatten(1).square().sum(dim=1).add(1e-12).sqrt()
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     """(slope - 1)² between real and drawn inputs: Gulrajani et al. 2017, eq. 3 (without λ)."""
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    share = torch.rand(len(real), *[1] * (real.ndim - 1)).to(real)
     between = torch.lerp(real.detach(), fake.detach().to(real.dtype), share).requires_grad_()
     return (gradient_norms(discriminator(between), between) - 1).square().mean()
 
@@ -83,11 +83,14 @@ def normalise_spectrum(network: nn.Module) -> nn.Module:
 @contextlib.contextmanager
 def frozen(network: nn.Module):
     """What is computed within follows gradients through the network, but not into its weights."""
-    network.requires_grad_(False)
+    weights = [w for w in network.parameters() if w.requires_grad]
     try:
+        for w in weights:
+            w.requires_grad_(False)
         yield network
     finally:
-        network.requires_grad_(True)
+        for w in weights:
+            w.requires_grad_(True)
 
 
 @dataclass(frozen=True)
