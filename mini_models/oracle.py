@@ -90,15 +90,14 @@ def _wanted(images, captions) -> list[Scene]:
 def _agreement(seen: Scene | None, wanted: Scene) -> dict[str, bool]:
     if seen is None or len(seen.things) != len(wanted.things):
         return dict.fromkeys(ATTRIBUTES, False)
-    matched = []
-    for order in (1, -1):  # first to first, or first to second
+    rows = []
+    for order in (1, -1):  # the first to the first, or to the second
         pairs = list(zip(seen.things, wanted.things[::order]))
-        row = {name: all(getattr(a, name) == getattr(b, name) for a, b in pairs)
-               for name in ("colour", "shape", "size")}  # fmt: skip
-        matched.append(
-            row | {"count": True, "relation": order == 1 and seen.relation == wanted.relation}
-        )
-    return max(matched, key=lambda row: sum(row.values()))
+        row = {"count": True, "relation": order == 1 and seen.relation == wanted.relation}
+        for name in ("colour", "shape", "size"):
+            row[name] = all(getattr(a, name) == getattr(b, name) for a, b in pairs)
+        rows.append(row)
+    return max(rows, key=lambda row: sum(row.values()))
 
 
 def _read(images: Tensor) -> list[Scene | None]:

@@ -110,21 +110,16 @@ def caption(scene: Scene, language: str = "en", turned: bool = False) -> str:
         language: "en" or "zh".
         turned: start from the other object, "a small red circle right of a large blue square".
     """
-    first, relation, second = scene.first, scene.relation, scene.second
-    if turned and second is not None:
-        first, relation, second = second, TURNED[relation], first
+    if language not in ("en", "zh"):
+        raise ValueError(f"{language!r} is not a language of the captions: choose en or zh")
+    things, relation = scene.things, scene.relation
+    if turned and relation:
+        things, relation = things[::-1], TURNED[relation]
     if language == "en":
-        said = [f"a {t.size} {t.colour} {t.shape}" for t in (first, second) if t is not None]
-        return said[0] if second is None else f"{said[0]} {relation} {said[1]}"
-    if language == "zh":
-        word = CHINESE
-        said = [
-            f"一个{word[t.colour]}{word[t.size]}{word[t.shape]}"
-            for t in (first, second)
-            if t is not None
-        ]
-        return said[0] if second is None else f"{said[0]}在{said[1]}{word[relation]}"
-    raise ValueError(f"{language!r} is not a language of the captions: choose en or zh")
+        return f" {relation} ".join(f"a {t.size} {t.colour} {t.shape}" for t in things)
+    zh = CHINESE
+    said = "在".join(f"一个{zh[t.colour]}{zh[t.size]}{zh[t.shape]}" for t in things)
+    return said + zh[relation] if relation else said
 
 
 def parse(text: str) -> Scene:
@@ -133,7 +128,7 @@ def parse(text: str) -> Scene:
     Raises: ValueError if the text is no caption, with one as an example.
     """
     try:
-        return _scene_of()[text.lower().strip()]
+        return _scene_of()[" ".join(text.lower().split())]
     except KeyError:
         raise ValueError(
             f"{text!r} is no caption: say it as 'a small red circle' or 'a small red circle left "
@@ -211,27 +206,23 @@ def draw(scenes, generator: torch.Generator) -> Tensor:
 
 def _places(scenes, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Centres and half widths, each [N, 2], from numbers u [N, 6] between 0 and 1."""
-    two = torch.tensor([scene.second is not None for scene in scenes])
-    upright = torch.tensor([scene.relation == "above" for scene in scenes])
+    two = torch.tensor([scene.second is not None for scene in scenes]).bool().view(-1, 1)
+    upright = torch.tensor([scene.relation == "above" for scene in scenes]).bool().view(-1, 1)
     bounds = [[SIZES[t.size] for t in (s.first, s.second or s.first)] for s in scenes]
-    low, high = torch.tensor(bounds).view(-1, 2, 2).unbind(-1)
+    low, high = torch.tensor(bounds).reshape(len(scenes), 2, 2).unbind(-1)
     r = low + (high - low) * u[:, :2]  # [N, 2]
-    near, far = r + MARGIN, SIDE - r - MARGIN  # where a centre may lie
-    alone = near[:, 0, None] + (far - near)[:, 0, None] * u[:, 2:4]  # x and y
-    # two: share out the room that is left along the axis, then lie not too far across it
+    low, high = r + MARGIN, SIDE - r - MARGIN  # where a centre may lie
+    alone = low[:, :1] + (high - low)[:, :1] * u[:, 2:4]  # x and y of a single object
+    # along the axis of the relation: share out what room the two leave
     apart = r.sum(1) + GAP
-    room = far[:, 1] - near[:, 0] - apart
-    first, second = u[:, 2:4].sort(dim=1).values.T * room + near[:, 0]
-    second = second + apart
-    across = near[:, 0] + (far - near)[:, 0] * u[:, 4]
-    reach = SLANT * (second - first)
-    from_, to = torch.maximum(across - reach, near[:, 1]), torch.minimum(across + reach, far[:, 1])
-    other = from_ + (to - from_) * u[:, 5]
-    along, across = torch.stack([first, second], 1), torch.stack([across, other], 1)  # [N, 2]
-    x = torch.where(upright[:, None], across, along)
-    y = torch.where(upright[:, None], along, across)
-    return (
-        torch.where(two[:, None], x, alone[:, :1]),
-        torch.where(two[:, None], y, alone[:, 1:]),
-        r,
-    )
+    room = high[:, 1] - low[:, 0] - apart
+    first, second = u[:, 2:4].sort(dim=1).values.T * room + low[:, 0]
+    along = torch.stack([first, second + apart], 1)  # [N, 2]
+    # across it: the first anywhere, the second not too far from that
+    first = low[:, 0] + (high - low)[:, 0] * u[:, 4]
+    reach = SLANT * (along[:, 1] - along[:, 0])
+    least, most = torch.maximum(first - reach, low[:, 1]), torch.minimum(first + reach, high[:, 1])
+    across = torch.stack([first, least + (most - least) * u[:, 5]], 1)  # [N, 2]
+    x = torch.where(two, torch.where(upright, across, along), alone[:, :1])
+    y = torch.where(two, torch.where(upright, along, across), alone[:, 1:])
+    return x, y, r

@@ -23,10 +23,12 @@ def shapes(split: str, n: int, seed: int = 0, language: str = "en") -> tuple[Ten
         language: "en", "zh", or "both" for one of them at random, each time anew.
     Returns: images, float32 [n, 3, 32, 32] from 0 to 1, and n captions; those of two objects begin
         with either of them, at random.
-    Raises: ValueError for another split or language.
+    Raises: ValueError for another split or language, or fewer than one.
     """
     if language not in ("en", "zh", "both"):
         raise ValueError(f"{language!r} is no language of the captions: choose en, zh or both")
+    if n < 1:
+        raise ValueError(f"{n} pictures were asked for: ask for at least one")
     generator = torch.Generator().manual_seed(seed)
     one_or_two = _by_number_of_objects(split)
     chosen, captions = [], []
