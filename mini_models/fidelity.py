@@ -28,7 +28,7 @@ class ClassifierConfig:
     image_size: int = 28  # S
     width: int = 32  # channels of the first layer
     features: int = 64  # F, the numbers that an image becomes before it is put into a class
-    dropout: float = 0.5  # share of the features that are left out in training
+    dropout: float = 0.3  # share of the features that are left out in training
 
 
 class Classifier(nn.Module):

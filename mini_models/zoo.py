@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from mini_models.fidelity import Classifier, ClassifierConfig
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
 from mini_models.tokenizers import CharTokenizer
@@ -23,7 +24,11 @@ from mini_models.weights import (
 )
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-KINDS = {"GPT": (GPT, GPTConfig), "GAN": (GAN, GANConfig)}
+KINDS = {
+    "GPT": (GPT, GPTConfig),
+    "GAN": (GAN, GANConfig),
+    "Classifier": (Classifier, ClassifierConfig),
+}
 ALPHABETS = {"characters": CharTokenizer}  # what a file calls a tokenizer's alphabet
 
 
