@@ -53,7 +53,8 @@ def read(images: Tensor) -> list[Scene | None]:
             f"the images run from {images.min():.2f} to {images.max():.2f}: bring them to 0 to 1, "
             "by (x + 1) / 2 from -1 to 1, or by clamp where they only overshoot"
         )
-    parts = images.detach().float().cpu().split(1000)  # some 100 MB at a time
+    images, step = images.detach().float().cpu(), 1000  # some 100 MB at a time
+    parts = (images[i : i + step] for i in range(0, len(images), step))
     return [scene for part in parts for scene in _read(part)]
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 CHINESE = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff01-\uff65"  # characters and full-width marks
 WORD = re.compile(rf"[{CHINESE}]|[^\s{CHINESE}]+")
-PAD = "<pad>"
 
 
 def split_words(text: str) -> list[str]:
@@ -24,21 +23,21 @@ class WordTokenizer:
     """Every word is a token; id 0, `pad`, fills the rows of a batch.
 
     Args:
-        words: the vocabulary, without the padding; the first has id 1.
+        words: the vocabulary; the first has id 1, since 0 is no word's.
     Raises: ValueError if a word stands in it twice, or is no single word.
     """
 
     pad = 0
 
     def __init__(self, words):
-        self.words = [PAD, *words]
-        self._id = {word: i for i, word in enumerate(self.words)}
+        self.words = list(words)
+        self._id = {word: i for i, word in enumerate(self.words, 1)}
         if len(self._id) < len(self.words):
-            raise ValueError(f"a word stands twice among {len(self.words) - 1}: give each once")
+            raise ValueError(f"a word stands twice among {len(self.words)}: give each of them once")
         wrong = [word for word in self.words if split_words(word) != [word]]
         if wrong:
             raise ValueError(
-                f"{wrong[0]!r} is no single word in lower case: use WordTokenizer.train"
+                f"{wrong[0]!r} is no single word in lower case: train on texts instead"
             )
 
     @classmethod
@@ -52,7 +51,8 @@ class WordTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        return len(self.words)
+        """How many ids there are: one for each word, and the padding."""
+        return len(self.words) + 1
 
     def encode(self, text: str) -> list[int]:
         """The id of each word. Raises ValueError naming the words that are not known."""
@@ -60,8 +60,8 @@ class WordTokenizer:
         unknown = [word for word in dict.fromkeys(words) if word not in self._id]
         if unknown:
             raise ValueError(
-                f"{', '.join(map(repr, unknown))} in {text!r} is not among the "
-                f"{self.vocab_size - 1} words known here: {_some(self.words[1:])}"
+                f"{text!r} has words that are not known: {', '.join(map(repr, unknown))}; "
+                f"known are these {len(self.words)}: {_some(self.words)}"
             )
         return [self._id[word] for word in words]
 
@@ -70,14 +70,14 @@ class WordTokenizer:
 
         Raises: ValueError for an id outside the vocabulary.
         """
-        text = ""
+        words = []
         for i in map(int, ids):
             if i == self.pad:
                 break
             if not 0 < i < self.vocab_size:
-                raise ValueError(f"id {i} is outside the vocabulary of {self.vocab_size} words")
-            text += " " + self.words[i]
-        return re.sub(rf" (?=[{CHINESE}])|(?<=[{CHINESE}]) ", "", text.strip())
+                raise ValueError(f"id {i} is outside the vocabulary of {self.vocab_size} ids")
+            words.append(self.words[i - 1])
+        return re.sub(rf" (?=[{CHINESE}])|(?<=[{CHINESE}]) ", "", " ".join(words))
 
     def encode_batch(self, texts, length: int) -> Tensor:
         """Texts as ids, int64 [B, length], padded behind their end.
