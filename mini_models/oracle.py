@@ -58,10 +58,13 @@ def read(images: Tensor) -> list[Scene | None]:
     return [scene for part in parts for scene in _read(part)]
 
 
-def exact(images: Tensor, captions) -> Tensor:
+def exact_match(images: Tensor, captions) -> Tensor:
     """Whether each picture is read as the scene that its caption says; bool [N]."""
     wanted = _wanted(images, captions)
     return torch.tensor([a == b for a, b in zip(read(images), wanted)], dtype=torch.bool)
+
+
+exact = exact_match
 
 
 def by_attribute(images: Tensor, captions) -> dict[str, Tensor]:
@@ -155,21 +158,23 @@ def _things(D, free, own, centres, noise):
     """
     templates, shapes, radii, shifts = _templates()
     D, free, own = (_window(t.float(), centres) for t in (D, free[:, None], own[:, None]))
-    nearest = F.normalize((D * own).sum(2), dim=1) @ F.normalize(_palette(), dim=1).T  # cosines
-    colour = _palette()[nearest.argmax(1)]  # [M, 3]
-    # overlap of a picture with a template: shared energy over that of both less the shared
-    energy = D.square().sum((1, 2)) - noise * free.sum((1, 2))  # [M]
-    shared = torch.einsum("mcp,mc->mp", D, colour) @ templates.T  # [M, K]
-    theirs = colour.square().sum(1)[:, None] * templates.square().sum(1)  # [M, K]
-    overlap = shared / (energy[:, None] + theirs - shared).clamp(min=1e-6)
-    best = torch.stack([overlap[:, shapes == i].amax(1) for i in range(len(SHAPES))], 1)  # [M, 6]
-    first, second = best.topk(2, dim=1).values.T
+    directions = F.normalize(_palette(), dim=1)  # [8, 3]
+    colour = _palette()[((D * own).sum(2) @ directions.T).argmax(1)]  # the nearest, [M, 3]
+    # in units of that colour: overlap is what both share over what either has
+    unit = colour.square().sum(1)  # [M]
+    energy = D.square().sum((1, 2)) / unit
+    energy = torch.maximum(energy - noise * free.sum((1, 2)) / unit, energy / 2)  # half is no noise
+    share = torch.einsum("mcp,mc->mp", D, colour) / unit[:, None]  # of the colour, in each pixel
+    own_energy = templates.square().sum(1)  # [K]
+    both = share @ templates.T  # [M, K]
+    overlap = both / (energy[:, None] + own_energy - both)
     k = overlap.argmax(1)  # [M]
-    strength = (shared / theirs).gather(1, k[:, None])[:, 0]
+    first, second = overlap.view(len(k), len(SHAPES), -1).amax(2).topk(2, dim=1).values.T
+    strength = both.gather(1, k[:, None])[:, 0] / own_energy[k]
     seen = torch.einsum("mcp,mp->mc", D, templates[k])  # the colour that lies under the template
-    cosines, name = (F.normalize(seen, dim=1) @ F.normalize(_palette(), dim=1).T).max(1)
+    cosine, name = (F.normalize(seen, dim=1) @ directions.T).max(1)
     sure = (first >= ALIKE) & (first - second >= CLEARER) & (strength >= STRENGTH)
-    sure &= cosines >= math.cos(math.radians(ANGLE))
+    sure &= cosine >= math.cos(math.radians(ANGLE))
     places = centres + 0.5 + shifts[k]  # [M, 2], y and x
     found = []
     rows = zip(*(t.tolist() for t in (sure, name, shapes[k], radii[k], places)))

@@ -67,8 +67,8 @@ def test_every_object_is_read_at_every_size_and_place():
 
 def test_pictures_of_a_split_show_their_captions():
     images, captions = shapes("train", 300, language="both")
-    assert oracle.exact(images, captions).all()
-    assert not oracle.exact(images, captions[1:] + captions[:1]).float().mean() > 0.02
+    assert oracle.exact_match(images, captions).all()
+    assert not oracle.exact_match(images, captions[1:] + captions[:1]).float().mean() > 0.02
 
 
 # properties
@@ -292,6 +292,6 @@ def test_numbers_outside_0_and_1_are_refused():
 def test_captions_that_are_none_or_too_few_are_refused():
     images, captions = shapes("train", 3)
     with pytest.raises(ValueError, match="3 images and 2 captions: give one for each"):
-        oracle.exact(images, captions[:2])
+        oracle.exact_match(images, captions[:2])
     with pytest.raises(ValueError, match="'a cat' is no caption"):
         oracle.by_attribute(images, ["a cat"] * 3)
