@@ -1,5 +1,7 @@
 """Speed: ours against transformers' GPT-2 with the same weights, every ratio taken in one run.
 
+Last, what it takes to draw pictures of `shapes`, and to read them.
+
     python benchmarks/speed.py
 
 Both are timed turn by turn, so that what else the machine does touches both; the ratio is that of
@@ -14,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
+from mini_models import data, oracle
 from mini_models.convert import gpt_from_hf
 from mini_models.decoding import generate
 from mini_models.devices import best_device
@@ -98,6 +101,16 @@ def greedy(layers, width, heads, context, batch, lookup=True, new=48, rounds=5) 
     return seconds["theirs"] / seconds["ours"]
 
 
+def pictures(n=10_000) -> dict[str, float]:
+    """Seconds to draw n pictures of `shapes`, with their captions, and to read them."""
+    images, _ = data.shapes("train", n)
+    functions = {
+        "drawn": lambda: data.shapes("train", n),
+        "read": lambda: oracle.read(images),
+    }
+    return medians(functions, rounds=3)
+
+
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {DEVICE}, {torch.get_num_threads()} threads")
     print("ours in units of transformers'; greedy writing gives the same ids, 48 new tokens")
@@ -114,3 +127,6 @@ if __name__ == "__main__":
         )
         print(f"{name:30}" + "".join(f"{ratio:18.2f}" for ratio in ratios), flush=True)
     print("training: 1.00 or less is at least as fast; greedy: higher is faster")
+    seconds = pictures()
+    said = " and ".join(f"{name} in {s:.1f} s" for name, s in seconds.items())
+    print(f"10,000 pictures of shapes, on the CPU: {said}")

@@ -20,10 +20,12 @@ from mini_models.data import (
     other_plays,
     pad,
     shakespeare,
+    shapes,
     split,
     tang_quatrains,
     windows,
 )
+from mini_models.shapes import SPLITS, parse, scenes
 from mini_models.train import TrainConfig, train
 
 README = (CORPORA / "README.md").read_text(encoding="utf-8")
@@ -144,6 +146,19 @@ def test_the_lines_of_a_poem_come_without_marks():
     poem = Poem("五绝", "静夜思", "李白", "床前明月光，疑是地上霜。举头望明月，低头思故乡。")
     assert poem.lines == ["床前明月光", "疑是地上霜", "举头望明月", "低头思故乡"]
     assert Poem("", "", "", "一？ 二！三；四：五、").lines == list("一二三四五")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("language", ["en", "zh", "both"])
+def test_shapes_are_pictures_of_a_split_with_their_captions(split, language):
+    images, captions = shapes(split, 200, seed=3, language=language)
+    assert images.shape == (200, 3, 32, 32) and images.dtype == torch.float32
+    assert {parse(text) for text in captions} <= set(scenes(split))
+    spoken = {"en" if text.isascii() else "zh" for text in captions}
+    assert spoken == ({"en", "zh"} if language == "both" else {language})
+    again, other = shapes(split, 200, 3, language), shapes(split, 200, 4, language)
+    assert torch.equal(again[0], images) and again[1] == captions
+    assert not torch.equal(other[0], images) and other[1] != captions
 
 
 BATCHES = {

@@ -28,6 +28,10 @@ CHAPTER_OF = {
     "beam": "09_decoding",
     "speculative": "09_decoding",
     "in_context": "10_in_context",
+    "outlines": "13_text_to_image_gan",
+    "shapes": "13_text_to_image_gan",
+    "words": "13_text_to_image_gan",
+    "oracle": "13_text_to_image_gan",
 }
 # what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
 PLUMBING = {
@@ -37,6 +41,8 @@ PLUMBING = {
     *("Pairs", "basic_words", "refuse_surrogates"),
     *("PromptTask", "tasks", "SharedPrefix", "Reader", "label_scores", "normalised"),
     *("BERTConfig", "DALLEConfig", "train_width", "measure", "pretraining_head_params"),
+    *("Thing", "Scene", "caption", "parse", "scenes", "draw", "distance", "coverage"),
+    *("read", "exact_match", "by_attribute", "WordTokenizer", "split_words"),
     "forward_flops",  # chapter 04 writes it out in an assert
 }
 LOCAL = re.compile(
