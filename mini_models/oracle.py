@@ -27,7 +27,7 @@ COVERED = 0.4  # share of a colour from which on something lies in a pixel
 LEAST_AREA = 10  # pixels; less is noise
 ALIKE = 0.92  # least overlap with the best template
 CLEARER = 0.008  # by so much it must be better than the best of any other shape
-ANGLE = 9  # degrees from the direction of the nearest colour; no two are less than 21 apart
+ANGLE = 9  # degrees from the direction of the nearest colour; any two are at least 22 apart
 STRENGTH = 0.85  # least share of that colour
 SLACK = 0.45  # pixels by which a half width may lie outside of SIZES
 SLANTED = 0.7  # pixels across for each along a relation's axis, from which on it is in doubt
@@ -62,9 +62,6 @@ def exact_match(images: Tensor, captions) -> Tensor:
     """Whether each picture is read as the scene that its caption says; bool [N]."""
     wanted = _wanted(images, captions)
     return torch.tensor([a == b for a, b in zip(read(images), wanted)], dtype=torch.bool)
-
-
-exact = exact_match
 
 
 def by_attribute(images: Tensor, captions) -> dict[str, Tensor]:
@@ -106,24 +103,22 @@ def _agreement(seen: Scene | None, wanted: Scene) -> dict[str, bool]:
 
 def _read(images: Tensor) -> list[Scene | None]:
     """The same for a part of the images."""
-    palette = _palette()
     D = _soften(images - torch.tensor(BACKGROUND)[:, None, None])  # [N, 3, 32, 32]
-    strength = palette.norm(dim=1)
-    nearest, colour = torch.einsum("nchw,kc->nkhw", D, palette / strength[:, None]).max(dim=1)
-    mask = nearest / strength[colour] > COVERED  # [N, 32, 32]
+    strengths = _palette().norm(dim=1)  # [8]
+    directions = _palette() / strengths[:, None]
+    along, colour = torch.einsum("nchw,kc->nkhw", D, directions).max(dim=1)  # the nearest colour
+    mask = along / strengths[colour] > COVERED  # [N, 32, 32]
     labels, rows, names, centres = _objects(mask.numpy())
-    scenes = [None] * len(images)
+    things = [[] for _ in images]
     if len(rows):
         background = ~_grown(mask, 2)  # [N, 32, 32]
         noise = (D.square().sum(1) * background).sum((1, 2)) / background.sum((1, 2)).clamp(min=1)
         own = labels[rows] == names[:, None, None]  # [M, 32, 32]
         free = ~_grown((labels[rows] > 0) & ~own, 1)  # where the other object does not reach
         found = _things(D[rows] * free[:, None], free, own, centres, noise[rows])
-        things = [[] for _ in images]
         for row, thing in zip(rows.tolist(), found):
             things[row].append(thing)
-        scenes = [_scene(those) for those in things]
-    return scenes
+    return [_scene(those) for those in things]
 
 
 def _objects(mask: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -165,12 +160,12 @@ def _things(D, free, own, centres, noise):
     energy = D.square().sum((1, 2)) / unit
     energy = torch.maximum(energy - noise * free.sum((1, 2)) / unit, energy / 2)  # half is no noise
     share = torch.einsum("mcp,mc->mp", D, colour) / unit[:, None]  # of the colour, in each pixel
-    own_energy = templates.square().sum(1)  # [K]
+    theirs = templates.square().sum(1)  # [K]
     both = share @ templates.T  # [M, K]
-    overlap = both / (energy[:, None] + own_energy - both)
+    overlap = both / (energy[:, None] + theirs - both)
     k = overlap.argmax(1)  # [M]
     first, second = overlap.view(len(k), len(SHAPES), -1).amax(2).topk(2, dim=1).values.T
-    strength = both.gather(1, k[:, None])[:, 0] / own_energy[k]
+    strength = both.gather(1, k[:, None])[:, 0] / theirs[k]
     seen = torch.einsum("mcp,mp->mc", D, templates[k])  # the colour that lies under the template
     cosine, name = (F.normalize(seen, dim=1) @ directions.T).max(1)
     sure = (first >= ALIKE) & (first - second >= CLEARER) & (strength >= STRENGTH)

@@ -25,8 +25,7 @@ def shapes(split: str, n: int, seed: int = 0, language: str = "en") -> tuple[Ten
         with either of them, at random.
     Raises: ValueError for another split or language, or fewer than one.
     """
-    if language not in ("en", "zh", "both"):
-        raise ValueError(f"{language!r} is no language of the captions: choose en, zh or both")
+    _check(split, language)
     if n < 1:
         raise ValueError(f"{n} pictures were asked for: ask for at least one")
     generator = torch.Generator().manual_seed(seed)
@@ -38,6 +37,12 @@ def shapes(split: str, n: int, seed: int = 0, language: str = "en") -> tuple[Ten
         spoken = ("en", "zh")[other > 0.5] if language == "both" else language
         captions.append(caption(chosen[-1], spoken, turned > 0.5))
     return draw(chosen, generator), captions
+
+
+def _check(split, language):
+    scenes(split)  # refuses what is none
+    if language not in CAPTION_LENGTH:
+        raise ValueError(f"{language!r} is no language of the captions: choose en, zh or both")
 
 
 @cache
@@ -61,15 +66,17 @@ class ShapesBatches:
     Args:
         batch_size: B.
         seed, language, split: as in `shapes`.
+    Raises: ValueError for another split or language.
     """
 
     def __init__(self, batch_size: int, seed: int = 0, language: str = "en", split: str = "train"):
+        _check(split, language)
         self.batch_size, self.seed, self.language, self.split = batch_size, seed, language, split
         self.tokenizer = caption_tokenizer()
         self.length = CAPTION_LENGTH[language]  # T
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """Images [B, 3, 32, 32] and ids, int64 [B, T], padded with 0."""
-        seed = self.seed * 1_000_003 + step + 1  # the seeds of `shapes` below a million are others
+        seed = (self.seed + 1) * 1_000_003 + step  # not the small ones with which one measures
         images, captions = shapes(self.split, self.batch_size, seed, self.language)
         return images, self.tokenizer.encode_batch(captions, self.length)
