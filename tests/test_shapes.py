@@ -1,5 +1,6 @@
 """Tests of mini_models.shapes: a scene, its captions and its picture say the same."""
 
+import hashlib
 import math
 from collections import Counter
 
@@ -142,6 +143,11 @@ def test_a_tenth_of_the_scenes_that_could_be_trained_on_is_not():
             sum(len(s.things) == n for s in scenes(split)) for split in ("train", "seen")
         )
         assert 0.08 < seen / (train + seen) < 0.12
+
+
+def test_the_splits_are_those_on_which_the_models_of_the_book_were_trained():
+    text = "\n".join(caption(scene) for split in SPLITS for scene in scenes(split))
+    assert hashlib.sha256(text.encode()).hexdigest().startswith("2c2c6bf96e839493")
 
 
 def test_no_two_splits_show_the_same_picture():
