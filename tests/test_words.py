@@ -36,6 +36,7 @@ TEXTS = [
         ("一个红色小圆形", list("一个红色小圆形")),
         ("旗：中国", list("旗：中国")),
         ("A型血", ["a", "型", "血"]),
+        ("OK！", ["ok", "！"]),
         ("red圆circle", ["red", "圆", "circle"]),
         ("", []),
         ("flag: Côte d’Ivoire", ["flag:", "côte", "d’ivoire"]),
