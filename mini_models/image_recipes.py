@@ -26,7 +26,6 @@ from mini_models.gan import GAN, GANConfig, gan_loss
 from mini_models.task import Task
 from mini_models.train import TrainConfig
 
-STRETCH = 300  # steps between two looks at how a game goes
 WON = 0.98  # where more than this share of the images of a stretch is told right, it is over
 ALIKE = 0.05  # drawings that differ by less than this share of what real images do are all alike
 
@@ -107,15 +106,16 @@ class GameWatch:
     generator has collapsed where its drawings are nearly all the same, twice in a row.
     """
 
-    def __init__(self, real: torch.Tensor):
-        self.told, self.alike, self.spread = [], 0, real.var(dim=0).mean()
+    def __init__(self, real: torch.Tensor, stretch: int = 300):
+        self.stretch, self.spread = stretch, real.var(dim=0).mean()
+        self.told, self.alike = [], 0
 
     def __call__(self, gan: GAN, step: int) -> str | None:
         self.told.append(gan.told)
-        if step % STRETCH:
+        if step % self.stretch:
             return None
         told, self.told = torch.stack(self.told), []
-        if len(told) == STRETCH and told.mean() > WON:
+        if len(told) == self.stretch and told.mean() > WON:
             return (
                 "the discriminator tells nearly all images right, so the generator hardly learns: "
                 "smooth it more (cure='r1' and a larger strength), or lower the learning rate"

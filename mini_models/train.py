@@ -193,7 +193,7 @@ class _Run:
             if not math.isfinite(loss):
                 raise ValueError(
                     f"the loss of step {step} is {loss}: try a lower learning rate "
-                    "(lr, muon_lr), a longer warmup or precision='fp32'"
+                    "(lr, muon_lr), a longer warmup, precision='fp32' or, for a GAN, a cure"
                 )
         self.losses += fresh
 
