@@ -181,6 +181,50 @@ def arrows(vectors, title="", ax=None):
     return ax
 
 
+def clouds(sets, centres=None, reach=None, xlabel="", title="", axes=None):
+    """Sets of points {name: [N, 2]}, side by side, and a circle at each of `centres` [M, 2]."""
+    if axes is None:
+        size = (min(1.9 * len(sets), 9.5), 2.2)
+        axes = plt.subplots(1, len(sets), figsize=size, sharex=True, sharey=True)[1]
+    for ax, (name, points) in zip(np.atleast_1d(axes), sets.items()):
+        if centres is not None:
+            ax.scatter(*to_numpy(centres).T, s=70, facecolors="none", edgecolors=COLOURS[1])
+        ax.scatter(*to_numpy(points).T, s=2, alpha=0.4)
+        ax.set(title=name, xlabel=xlabel, aspect="equal", xticks=[], yticks=[])
+        if reach:
+            ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    np.atleast_1d(axes)[0].figure.suptitle(title or None)
+    return axes
+
+
+def flow(velocity, paths, reach=2.0, xlabel="", ylabel="", title="", ax=None):
+    """A field of arrows, velocity([2, ...]) -> [2, ...], and named paths [N, 2] through it."""
+    ax = _axes(ax, (4.4, 4.2))
+    grid = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 15)] * 2))
+    ax.quiver(*grid, *to_numpy(velocity(grid)), color="0.7", width=0.004)
+    for (name, path), linestyle in zip(paths.items(), STYLES):
+        ax.plot(*to_numpy(path).T, linestyle=linestyle, label=name)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.legend(loc="upper left", fontsize=9)
+    return ax
+
+
+def images(rows, title="", ax=None):
+    """Rows of images {name: [N, C, S, S]}, values in 0..1, each row with its name on the left."""
+    strips = [np.pad(to_numpy(x), [(0, 0)] * 2 + [(1, 1)] * 2, constant_values=1)
+              for x in rows.values()]  # fmt: skip
+    side, n = strips[0].shape[2], len(strips[0])
+    page = np.concatenate([x.transpose(2, 0, 3, 1).reshape(side, n * side, -1) for x in strips])
+    ax = _axes(ax, (6.8, 0.3 + 6.0 * len(strips) / n))
+    ax.imshow(page.squeeze(), cmap="gray", vmin=0, vmax=1)
+    ax.set_yticks([side * (i + 0.5) for i in range(len(rows))], list(rows), fontsize=9)
+    ax.set(xticks=[], title=title)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
 def token_strip(tokens, title="", width=72, ax=None):
     """Tokens as a row of coloured boxes, wrapped; a space is drawn as ␣.
 
