@@ -8,12 +8,16 @@ import json
 import os
 from pathlib import Path
 
-from mini_models import in_context, power_law
+from mini_models import in_context, power_law, ring
 
 RESULTS = Path(__file__).parent / "results"
 
 # each: a function of say(text), called as it goes, that returns what json can store
-MEASUREMENTS = {"in-context": in_context.measure, "scaling": power_law.measure}
+MEASUREMENTS = {
+    "gan-ring": ring.measure,
+    "in-context": in_context.measure,
+    "scaling": power_law.measure,
+}
 
 
 def names() -> list[str]:

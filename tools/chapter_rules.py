@@ -28,6 +28,9 @@ CHAPTER_OF = {
     "beam": "09_decoding",
     "speculative": "09_decoding",
     "in_context": "10_in_context",
+    "gan": "12_gan",
+    "ring": "12_gan",
+    "fidelity": "12_gan",
     "outlines": "13_text_to_image_gan",
     "shapes": "13_text_to_image_gan",
     "words": "13_text_to_image_gan",
@@ -43,6 +46,8 @@ PLUMBING = {
     *("BERTConfig", "DALLEConfig", "train_width", "measure", "pretraining_head_params"),
     *("Thing", "Scene", "caption", "parse", "scenes", "draw", "distance", "coverage"),
     *("read", "exact_match", "by_attribute", "WordTokenizer", "split_words"),
+    *("GANConfig", "GAN", "RingBatches", "players", "centres", "fit", "look"),
+    *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments", "bootstrap"),
     "forward_flops",  # chapter 04 writes it out in an assert
 }
 LOCAL = re.compile(
