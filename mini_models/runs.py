@@ -113,6 +113,7 @@ def ending_together(out: Path):
 def finish(task, trained, card: dict, path: Path, device) -> None:
     """Measure what training has come to, in the half precision that it is stored in, and save."""
     model = task.settle(trained)
+    card["parameters"] = sum(p.numel() for p in model.parameters())  # of what is kept
     model.load_state_dict({k: v.float() for k, v in zoo.halved(model).items()})
     found = task.measure(model.to(device).eval())
     card |= {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}

@@ -13,11 +13,11 @@ from mini_models.image_recipes import RECIPES, GameWatch
 from mini_models.train import TrainConfig, train
 
 SMALL = GANConfig(latent=16, width=8)
-QUICK = TrainConfig(steps=240, lr=2e-3, betas=(0.0, 0.99), weight_decay=0, clip=1000.0)
+QUICK = TrainConfig(steps=200, lr=2e-3, betas=(0.0, 0.99), weight_decay=0, clip=1000.0)
 TRAIN, HELD_OUT = fashion_mnist("train")[0], fashion_mnist("held_out")[0]
 
 
-def warnings_of(gan, config=QUICK, stretch=60, prepare=None):
+def warnings_of(gan, config=QUICK, stretch=50, prepare=None):
     """What the watch says, step by step, while a GAN trains: a list of (step, text)."""
     torch.manual_seed(0)
     gan, watch, said = GAN(gan), GameWatch(HELD_OUT, stretch), []
@@ -69,8 +69,9 @@ def test_a_shipped_model_is_the_one_that_its_recipe_makes(name):
     assert card["recipe"] == name and card["steps"] == recipe.train.steps and tokenizer is None
     task = recipe.prepare()
     assert card["unit"] == task.unit and card["data_sha256"] == task.data_sha256
-    assert card["parameters"] == sum(p.numel() for p in task.model.parameters())
-    assert model.config == task.settle(task.model).config
+    made = task.settle(task.model)
+    assert card["parameters"] == sum(p.numel() for p in made.parameters())
+    assert model.config == made.config
     assert "warnings" not in card
 
 
@@ -111,15 +112,15 @@ def test_a_healthy_game_raises_no_alarm():
 
 def test_a_discriminator_that_wins_because_the_generator_stands_still_is_noticed():
     said = warnings_of(SMALL, prepare=lambda gan: gan.generator.requires_grad_(False))
-    assert said and said[0][0] <= 120
+    assert said and said[0][0] <= 100
     assert "the discriminator tells nearly all images right" in said[0][1]
     assert len({text for _, text in said}) == 1  # so that it is recorded once
 
 
 def test_a_discriminator_that_wins_since_the_minimax_loss_leaves_no_gradient_is_noticed():
     game = replace(SMALL, loss="minimax", cure="none")
-    said = warnings_of(game, replace(QUICK, steps=400, lr=0.02))
-    assert any("tells nearly all images right" in text for _, text in said)
+    said = warnings_of(game, replace(QUICK, steps=300, lr=0.05, precision="fp32"))
+    assert "the discriminator tells nearly all images right" in said[-1][1]
 
 
 def test_drawings_that_are_all_alike_are_noticed_when_they_stay_so():
@@ -129,7 +130,7 @@ def test_drawings_that_are_all_alike_are_noticed_when_they_stay_so():
         gan.generator.spread.weight.requires_grad_(False)
 
     said = warnings_of(replace(SMALL, strength=100.0), prepare=only_one_drawing)
-    assert said[0][0] == 120 and "the drawings are nearly all alike" in said[0][1]
+    assert said[0][0] == 100 and "the drawings are nearly all alike" in said[0][1]
 
 
 def test_watching_changes_nothing_in_the_run():
@@ -155,7 +156,7 @@ def test_a_text_is_refused(name):
 
 def test_a_game_that_runs_away_is_refused_with_what_to_do():
     game = replace(SMALL, loss="wasserstein", cure="none")
-    with pytest.raises(ValueError, match="the loss of step .* is (nan|inf|-inf).*for a GAN, a cure"):
+    with pytest.raises(ValueError, match="the loss of step .* is (nan|-?inf).*for a GAN, a cure"):
         warnings_of(game, replace(QUICK, lr=1e30, precision="fp32"))
 
 
@@ -164,7 +165,7 @@ def test_a_game_that_runs_away_is_refused_with_what_to_do():
 
 def test_a_few_seconds_of_the_recipe_bring_the_drawings_nearer_to_real_images():
     recipe = RECIPES["gan-fashion"]
-    small = replace(recipe.model, width=16, latent=16, average=0.98)
+    small = replace(recipe.model, width=16, average=0.0)  # an average would begin too late
     task = replace(recipe, model=small).prepare()
     classifier, _ = zoo.load("classifier-fashion")
     seen, latents = features(classifier, HELD_OUT), task.model.latents(2000)
@@ -173,5 +174,5 @@ def test_a_few_seconds_of_the_recipe_bring_the_drawings_nearer_to_real_images():
         return frechet_distance(features(classifier, task.model.draw(latents)), seen)
 
     before = distance()
-    train(task.model, task.batches, task.loss, replace(recipe.train, steps=300, decay=0.3))
-    assert distance() < before / 2
+    train(task.model, task.batches, task.loss, replace(recipe.train, steps=200))
+    assert distance() < 0.6 * before

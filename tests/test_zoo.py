@@ -116,7 +116,7 @@ def test_the_checkpoints_together_stay_within_their_budget():
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="no model 'gpt-4': choose one of gpt-shakespeare, gpt-"):
+    with pytest.raises(ValueError, match="no model 'gpt-4': choose one of .*, gpt-shakespeare, "):
         zoo.load("gpt-4")
 
 
