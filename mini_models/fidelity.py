@@ -30,6 +30,12 @@ class ClassifierConfig:
     features: int = 64  # F, the numbers that an image becomes before it is put into a class
     dropout: float = 0.3  # share of the features that are left out in training
 
+    def __post_init__(self):
+        if self.image_size < 8:
+            raise ValueError(
+                f"image_size is {self.image_size}: give at least 8, for it is halved three times"
+            )
+
 
 class Classifier(nn.Module):
     """Images [N, C, S, S] to logits [N, classes], by way of `features` [N, F]."""
@@ -121,7 +127,10 @@ def bootstrap(a: Tensor, b: Tensor, resamples: int = 200, seed: int = 0, share: 
     farther from any other; that shift, the same in all resamples, is taken off.
     Returns: (value, low, high); the interval holds what other N and M images would give on
         average, in `share` of all cases.
+    Raises: ValueError if the share is not between 0 and 1.
     """
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share}: give one between 0 and 1, such as 0.95")
     value = frechet_distance(a, b)
     draw = torch.Generator().manual_seed(seed)
     again = torch.tensor([
@@ -137,7 +146,13 @@ def nearest(images: Tensor, among: Tensor, batch_size: int = 500) -> tuple[Tenso
     """For each image [N, ...] the most similar one among [M, ...].
 
     Returns: indices int64 [N], and distances [N], the root of the summed squared differences.
+    Raises: ValueError if they are not of one size.
     """
+    if images.shape[1:] != among.shape[1:] or not len(among):
+        raise ValueError(
+            f"images of shape {list(images.shape)} cannot be looked for among {list(among.shape)}: "
+            "give both the same size, and at least one to find"
+        )
     places = among.flatten(1)
     close = [torch.cdist(x, places).argmin(dim=1) for x in images.flatten(1).split(batch_size)]
     indices = torch.cat(close)
@@ -159,7 +174,13 @@ def precision_recall(real: Tensor, drawn: Tensor, k: int = 3) -> tuple[float, fl
 
     Around each feature vector of a set lies a ball that reaches to its k-th neighbour. Precision
     is the share of `drawn` [M, F] within balls of `real` [N, F], recall the converse.
+    Raises: ValueError if a set has no k-th neighbours.
     """
+    if min(len(real), len(drawn)) <= k:
+        raise ValueError(
+            f"{len(real)} real and {len(drawn)} drawn images are too few for {k} neighbours each: "
+            f"give at least {k + 1} of both"
+        )
 
     def within(points, centres):
         radii = torch.cdist(centres, centres).kthvalue(k + 1).values  # the first is itself

@@ -135,6 +135,15 @@ def test_an_interval_holds_its_value_repeats_itself_and_is_narrower_for_more_ima
     assert few[2] - few[1] > 1.5 * (high - low)
 
 
+def test_the_interval_lies_around_its_value_also_where_repetition_alone_would_double_it():
+    draw = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 50, 20, generator=draw)  # hardly more points than directions
+    again = a[torch.randint(50, (50,), generator=draw)]
+    assert frechet_distance(again, b) > 1.2 * frechet_distance(a, b)
+    value, low, high = bootstrap(a, b, resamples=50)
+    assert low < value < high
+
+
 def test_copies_of_training_images_are_nearer_to_them_and_other_images_are_not():
     train, held_out, new = torch.rand(3, 200, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     copies = (train + 0.01).clamp(max=1)
@@ -152,9 +161,9 @@ def test_more_training_images_than_held_out_ones_are_no_advantage():
 
 
 def test_a_copy_is_at_distance_0():
-    images = torch.rand(20, 1, 28, 28)
-    indices, distances = nearest(images[[3, 7]], images)
-    assert indices.tolist() == [3, 7] and distances.tolist() == [0.0, 0.0]
+    images = torch.rand(200, 1, 28, 28)
+    indices, distances = nearest(images[3:63], images)
+    assert indices.tolist() == list(range(3, 63)) and distances.tolist() == [0.0] * 60
 
 
 def test_a_set_of_one_kind_is_precise_but_recalls_little_and_a_wide_one_the_converse():
@@ -203,6 +212,27 @@ def test_a_single_image_and_images_instead_of_features_are_refused():
 def test_a_feature_that_is_not_a_number_is_refused():
     with pytest.raises(ValueError, match="a feature is not finite"):
         moments(torch.tensor([[1.0], [float("nan")]]))
+
+
+def test_images_of_another_size_are_not_looked_for():
+    with pytest.raises(
+        ValueError, match=r"\[3, 1, 4, 4\] cannot be looked for among \[9, 1, 5, 5\]"
+    ):
+        nearest(torch.rand(3, 1, 4, 4), torch.rand(9, 1, 5, 5))
+    with pytest.raises(ValueError, match="at least one to find"):
+        nearest(torch.rand(3, 4), torch.rand(0, 4))
+
+
+def test_too_few_images_for_their_neighbours_are_refused():
+    with pytest.raises(ValueError, match="300 real and 3 drawn images.*give at least 4 of both"):
+        precision_recall(A, B[:3])
+
+
+def test_a_share_that_is_none_and_an_image_too_small_to_halve_are_refused():
+    with pytest.raises(ValueError, match="share is 95: give one between 0 and 1"):
+        bootstrap(A, B, share=95)
+    with pytest.raises(ValueError, match="image_size is 7: give at least 8"):
+        ClassifierConfig(image_size=7)
 
 
 # learns
