@@ -1,4 +1,4 @@
-"""Tests of mini_models.gan: losses by hand, slopes by finite differences, and a game that is fair."""
+"""Tests of mini_models.gan: losses by hand, slopes by finite differences, a game that is fair."""
 
 import os
 import signal
@@ -201,7 +201,9 @@ def test_frozen_lets_gradients_through_and_leaves_as_it_was_what_was_frozen_befo
 def test_the_average_is_the_running_mean_of_the_weights_that_were_used():
     game = small_gan(average=0.75)
     weight, seen = game.generator[0].weight, []
-    train(game, Points(), lambda m, b: seen.append(weight.detach().clone()) or gan_loss(m, b), SHORT)
+    train(
+        game, Points(), lambda m, b: seen.append(weight.detach().clone()) or gan_loss(m, b), SHORT
+    )
     mean = seen[0]
     for later in seen[1:]:
         mean = 0.75 * mean + 0.25 * later

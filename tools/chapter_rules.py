@@ -46,8 +46,9 @@ PLUMBING = {
     *("BERTConfig", "DALLEConfig", "train_width", "measure", "pretraining_head_params"),
     *("Thing", "Scene", "caption", "parse", "scenes", "draw", "distance", "coverage"),
     *("read", "exact_match", "by_attribute", "WordTokenizer", "split_words"),
-    *("GANConfig", "GAN", "RingBatches", "players", "centres", "fit", "look"),
-    *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments", "bootstrap"),
+    *("GANConfig", "GAN", "gan_loss", "RingBatches", "players", "centres", "fit", "look"),
+    *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments"),
+    *("bootstrap", "precision_recall"),
     "forward_flops",  # chapter 04 writes it out in an assert
 }
 LOCAL = re.compile(
