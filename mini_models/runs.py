@@ -124,7 +124,7 @@ def finish(task, trained, card: dict, path: Path, device) -> None:
 
 def next_command(model, path: Path) -> str:
     """What one may do with a model of this kind on the command line."""
-    verb = {"GPT": "write", "TextToImageGAN": "draw"}.get(type(model).__name__)
+    verb = {"GPT": "write", "TextGenerator": "draw"}.get(type(model).__name__)
     return f"; try: python -m mini_models {verb} {path}" if verb else ""
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mini_models.fidelity import Classifier, ClassifierConfig
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
+from mini_models.text_to_image_gan import TextGenerator, TextToImageConfig
 from mini_models.tokenizers import CharTokenizer
 from mini_models.weights import (
     load_weights,
@@ -22,14 +23,16 @@ from mini_models.weights import (
     read_safetensors,
     write_safetensors,
 )
+from mini_models.words import WordTokenizer
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 KINDS = {
     "GPT": (GPT, GPTConfig),
     "GAN": (GAN, GANConfig),
     "Classifier": (Classifier, ClassifierConfig),
+    "TextGenerator": (TextGenerator, TextToImageConfig),
 }
-ALPHABETS = {"characters": CharTokenizer}  # what a file calls a tokenizer's alphabet
+ALPHABETS = {"characters": CharTokenizer, "words": WordTokenizer}  # what a file calls a tokenizer's alphabet
 
 
 def names(*kinds: str) -> list[str]:

@@ -28,6 +28,8 @@ FLOOR = {
     "shapes": 1,
     "oracle": 2,
     "shapes_data": 2,
+    "matching_data": 3,
+    "text_to_image_gan": 3,
     "cache": 1,
     "data": 3,
     "decoding": 1,
@@ -44,12 +46,13 @@ FLOOR = {
     "scaling": 3,
     "zoo": 4,
     "image_recipes": 5,
+    "shapes_recipes": 6,
     "text_recipes": 5,
     "power_law": 6,
-    "recipes": 6,
-    "runs": 7,
-    "measurements": 8,
-    "__main__": 9,
+    "recipes": 7,
+    "runs": 8,
+    "measurements": 9,
+    "__main__": 10,
 }
 MODULE_LINES, FUNCTION_LINES = 250, 40
 LONGER = {  # lines, and why it is one idea all the same
