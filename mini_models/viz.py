@@ -199,9 +199,9 @@ def clouds(sets, centres=None, reach=None, xlabel="", title="", axes=None):
 
 def flow(velocity, paths, reach=2.0, xlabel="", ylabel="", title="", ax=None):
     """A field of arrows, velocity([2, ...]) -> [2, ...], and named paths [N, 2] through it."""
-    ax = _axes(ax, (4.4, 4.2))
-    grid = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 15)] * 2))
-    ax.quiver(*grid, *to_numpy(velocity(grid)), color="0.7", width=0.004)
+    ax = _axes(ax, (3.7, 3.6))
+    grid = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 11)] * 2))
+    ax.quiver(*grid, *to_numpy(velocity(grid)), color="0.7", width=0.005)
     for (name, path), linestyle in zip(paths.items(), STYLES):
         ax.plot(*to_numpy(path).T, linestyle=linestyle, label=name)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
@@ -216,7 +216,7 @@ def images(rows, title="", ax=None):
               for x in rows.values()]  # fmt: skip
     side, n = strips[0].shape[2], len(strips[0])
     page = np.concatenate([x.transpose(2, 0, 3, 1).reshape(side, n * side, -1) for x in strips])
-    ax = _axes(ax, (6.8, 0.3 + 6.0 * len(strips) / n))
+    ax = _axes(ax, (5.0, 0.2 + 4.4 * len(strips) / n))
     ax.imshow(page.squeeze(), cmap="gray", vmin=0, vmax=1)
     ax.set_yticks([side * (i + 0.5) for i in range(len(rows))], list(rows), fontsize=9)
     ax.set(xticks=[], title=title)
