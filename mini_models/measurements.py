@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from mini_models import in_context, power_law, ring
+from mini_models import in_context, matching, power_law, ring
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -16,6 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 MEASUREMENTS = {
     "gan-ring": ring.measure,
     "in-context": in_context.measure,
+    "matching": matching.measure,
     "scaling": power_law.measure,
 }
 

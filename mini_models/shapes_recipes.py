@@ -91,7 +91,7 @@ RECIPES = {
         "draws shapes from captions: a generator and a discriminator that read; a quarter of an "
         "hour on two cores",
         TextToImageConfig(),
-        TrainConfig(steps=12000, betas=(0.0, 0.99), weight_decay=0, clip=1000.0, warmup=100),
+        TrainConfig(steps=16000, betas=(0.0, 0.99), weight_decay=0, clip=1000.0, warmup=100),
         batch_size=64,
     ),
 }

@@ -46,6 +46,7 @@ FLOOR = {
     "scaling": 3,
     "zoo": 4,
     "image_recipes": 5,
+    "matching": 7,
     "shapes_recipes": 6,
     "text_recipes": 5,
     "power_law": 6,

@@ -35,6 +35,8 @@ CHAPTER_OF = {
     "shapes": "13_text_to_image_gan",
     "words": "13_text_to_image_gan",
     "oracle": "13_text_to_image_gan",
+    "matching_data": "13_text_to_image_gan",
+    "text_to_image_gan": "13_text_to_image_gan",
 }
 # what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
 PLUMBING = {
@@ -46,6 +48,8 @@ PLUMBING = {
     *("BERTConfig", "DALLEConfig", "train_width", "measure", "pretraining_head_params"),
     *("Thing", "Scene", "caption", "parse", "scenes", "draw", "distance", "coverage"),
     *("read", "exact_match", "by_attribute", "WordTokenizer", "split_words"),
+    *("nearly", "english", "MatchingBatches", "MatchingDiscriminator", "TextToImageGAN"),
+    *("TextToImageConfig", "text_to_image_loss"),
     *("GANConfig", "GAN", "gan_loss", "RingBatches", "players", "centres", "fit", "look"),
     *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments"),
     *("bootstrap", "precision_recall"),
