@@ -4,9 +4,9 @@ Two coordinates instead of 784 pixels: a run takes seconds, every failure can be
 the truth is known, coverage and quality are counts and not opinions.
 
 Shapes   B batch, N points; points [N, 2]
-Source   Metz et al. 2017, arXiv:1611.02163, section 3.3.1 (the ring); Srivastava et al. 2017,
-         arXiv:1705.07761, section 4.1 (modes and good samples); Goodfellow et al. 2014,
-         arXiv:1406.2661, algorithm 1 (moving in turn)
+Source   Metz et al. 2017, arXiv:1611.02163 (the ring); Srivastava et al. 2017, arXiv:1705.07761
+         (clouds reached and good points); Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1
+         (moving in turn)
 Derived  notebooks/12_gan.ipynb
 """
 

@@ -18,6 +18,8 @@ DRAWN = {
     "attention map": lambda ax: viz.attention_map(WEIGHTS, ["a", "b", "c"], ax=ax),
     "histogram": lambda ax: viz.histogram({"a": torch.randn(50), "b": torch.rand(50)}, ax=ax),
     "arrows": lambda ax: viz.arrows({"king": (1, 2), "queen": (-1, 0.5)}, ax=ax),
+    "flow": lambda ax: viz.flow(lambda at: -at, {"a": [(1, 1), (0, 0)]}, ax=ax),
+    "images": lambda ax: viz.images({"one": torch.rand(3, 1, 4, 4)}, ax=ax),
     "token strip": lambda ax: viz.token_strip(["To", " be", "\n", ",", "é"], ax=ax),
 }
 
@@ -158,6 +160,36 @@ def test_a_token_strip_breaks_its_lines_between_tokens():
 
 
 # properties
+
+
+def test_clouds_stand_side_by_side_with_a_circle_at_each_centre():
+    sets = {"first": torch.zeros(5, 2), "second": [(1.0, 2.0)]}
+    axes = viz.clouds(sets, centres=[(0, 1), (1, 0)], reach=3, title="both")
+    assert [ax.get_title() for ax in axes] == ["first", "second"]
+    circles, points = axes[1].collections
+    assert circles.get_offsets().tolist() == [[0, 1], [1, 0]]
+    assert points.get_offsets().tolist() == [[1, 2]] and axes[1].get_xlim() == (-3, 3)
+    (alone,) = np.atleast_1d(viz.clouds({"one": [(0.0, 0.0)]}))
+    assert len(alone.collections) == 1
+
+
+def test_a_flow_points_where_the_velocity_does_and_holds_its_paths():
+    ax = viz.flow(lambda at: np.stack([at[1], -at[0]]), {"path": [(1, 0), (0, -1)]}, reach=1)
+    arrows = ax.collections[0]
+    assert np.allclose(arrows.U, arrows.Y) and np.allclose(arrows.V, -arrows.X)
+    assert ax.lines[0].get_xydata().tolist() == [[1, 0], [0, -1]]
+
+
+def test_images_are_laid_out_in_their_rows_with_a_white_frame():
+    dark, light = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.5)
+    ax = viz.images({"dark": dark, "light": light})
+    page = ax.images[0].get_array()
+    assert page.shape == (12, 12, 3) and (page[0] == 1).all()
+    assert (page[1:5, 1:5] == 0).all() and (page[7:11, 7:11] == 0.5).all()
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["dark", "light"]
+    tall = torch.zeros(1, 1, 4, 4)
+    tall[0, 0, 0] = 1.0  # the first row of points is at the top
+    assert viz.images({"": tall}).images[0].get_array()[1, 1:5].tolist() == [1] * 4
 
 
 @pytest.mark.parametrize("name", DRAWN)
