@@ -124,8 +124,12 @@ def finish(task, trained, card: dict, path: Path, device) -> None:
 
 def next_command(model, path: Path) -> str:
     """What one may do with a model of this kind on the command line."""
-    verb = {"GPT": "write", "TextGenerator": "draw"}.get(type(model).__name__)
-    return f"; try: python -m mini_models {verb} {path}" if verb else ""
+    how = {
+        "GPT": f"write {path}",
+        "GAN": f"draw {path} --out drawn.png",
+        "TextGenerator": f'draw {path} --prompt "a small red circle" --out drawn.png',
+    }.get(type(model).__name__)
+    return f"; try: python -m mini_models {how}" if how else ""
 
 
 def lost(out: Path) -> str:
