@@ -120,7 +120,7 @@ def alternate(game: GAN, batches, config: TrainConfig, judge_steps: int = 1, on_
 MOVES = {"together": 0, "in turn": 1, "five to one": 5}  # steps of the discriminator in a row
 
 
-def fit(loss: str, cure: str, moves: str, seed: int = 0, config=HOW, on_step=None) -> GAN:
+def play(loss: str, cure: str, moves: str, seed: int = 0, config=HOW, on_step=None) -> GAN:
     """Play one game on the ring to its end.
 
     Args:
@@ -155,7 +155,7 @@ def measure(say=print) -> dict:
     runs, begin = [], time.perf_counter()
     for loss, cure, moves in games:
         for seed in SEEDS:
-            found = look(fit(loss, cure, moves, seed))
+            found = look(play(loss, cure, moves, seed))
             runs.append({"loss": loss, "cure": cure, "moves": moves, "seed": seed, **found})
         modes = [run["modes"] for run in runs[-len(SEEDS) :]]
         say(f"{loss}, {cure}, {moves}: {modes} of {MODES}, {time.perf_counter() - begin:.0f} s")

@@ -22,8 +22,8 @@ from mini_models.ring import (
     alternate,
     centres,
     covered,
-    fit,
     look,
+    play,
     players,
 )
 from mini_models.train import train
@@ -112,9 +112,9 @@ def test_together_is_train_and_the_seed_fixes_the_game():
     game = players("non-saturating", "r1", 2)
     train(game, RingBatches(seed=2), gan_loss, short)
     steps = []
-    again = fit("non-saturating", "r1", "together", 2, short, lambda g, step: steps.append(step))
+    again = play("non-saturating", "r1", "together", 2, short, lambda g, step: steps.append(step))
     assert look(game) == look(again) and steps == [1, 2, 3, 4, 5]
-    other = fit("non-saturating", "r1", "in turn", 2, short)
+    other = play("non-saturating", "r1", "in turn", 2, short)
     assert look(other)["logit"] != look(game)["logit"]
 
 
@@ -140,9 +140,9 @@ def test_measure_plays_what_is_stored(monkeypatch):
     monkeypatch.setattr(ring, "SEEDS", (0,))
     monkeypatch.setattr(ring, "HOW", replace(HOW, steps=1))
     played = []
-    real = ring.fit
+    real = ring.play
     monkeypatch.setattr(
-        ring, "fit", lambda *game: played.append(game) or real(*game, replace(HOW, steps=1))
+        ring, "play", lambda *game: played.append(game) or real(*game, replace(HOW, steps=1))
     )
     found = ring.measure(say=lambda text: None)
     stored = [(r["loss"], r["cure"], r["moves"], 0) for r in STORED if r["seed"] == 0]
@@ -155,12 +155,12 @@ def test_measure_plays_what_is_stored(monkeypatch):
 
 def test_moves_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="'at once' are unknown: choose one of together, in turn"):
-        fit("hinge", "r1", "at once")
+        play("hinge", "r1", "at once")
 
 
 # learns
 
 
 def test_a_game_with_r1_finds_eight_of_eight_clouds_in_seconds():
-    found = look(fit("non-saturating", "r1", "together"))
+    found = look(play("non-saturating", "r1", "together"))
     assert found["modes"] == 8 and found["good"] > 0.6, found

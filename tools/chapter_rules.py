@@ -50,7 +50,7 @@ PLUMBING = {
     *("read", "exact_match", "by_attribute", "WordTokenizer", "split_words"),
     *("nearly", "english", "MatchingBatches", "MatchingDiscriminator", "TextToImageGAN"),
     *("TextToImageConfig", "text_to_image_loss"),
-    *("GANConfig", "GAN", "gan_loss", "RingBatches", "players", "centres", "fit", "look"),
+    *("GANConfig", "GAN", "gan_loss", "RingBatches", "players", "centres", "play", "look"),
     *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments"),
     *("bootstrap", "precision_recall"),
     "forward_flops",  # chapter 04 writes it out in an assert
@@ -104,8 +104,10 @@ def _order(code):
 def _ids(cells):
     seen = set()
     for cell in cells:
-        if cell.id in seen or not re.fullmatch(r"[a-z][a-z0-9-]{2,63}", cell.id) or re.fullmatch(
-            r"[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]+", cell.id
+        if (
+            cell.id in seen
+            or not re.fullmatch(r"[a-z][a-z0-9-]{2,63}", cell.id)
+            or re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]+", cell.id)
         ):
             yield f"cell {cell.id} needs a unique id of words, such as why-divide: name it"
         seen.add(cell.id)
