@@ -32,7 +32,7 @@ KINDS = {
     "Classifier": (Classifier, ClassifierConfig),
     "TextGenerator": (TextGenerator, TextToImageConfig),
 }
-ALPHABETS = {"characters": CharTokenizer, "words": WordTokenizer}  # what a file calls a tokenizer's alphabet
+ALPHABETS = {"characters": CharTokenizer, "words": WordTokenizer}  # as a file calls them
 
 
 def names(*kinds: str) -> list[str]:
