@@ -73,14 +73,11 @@ def follow(
     begin = time.perf_counter()
     bar = Progress(config.steps, recipe.batch_size * task.row, task.item)
     reached, watch = stopper(task, stop_at), Watch(task, bar)
-
-    def on_step(step: int, loss) -> bool:
-        bar.show(step, loss)
-        watch(step)
-        return reached(step)
-
     with ending_together(out), contextlib.closing(bar):
-        losses = train(model, task.batches, task.loss, config, out, resume, on_step)
+        losses = train(
+            model, task.batches, task.loss, config, out, resume,
+            on_step=lambda step, loss: bar.show(step, loss) or watch(step) or reached(step),
+        )  # fmt: skip
         weights = full_weights(model)
     whole.load_state_dict(weights)
     card = {
@@ -88,8 +85,7 @@ def follow(
         "seconds": round(time.perf_counter() - begin), "device": str(place),
         "unit": task.unit, "data_sha256": task.data_sha256,
     }  # fmt: skip
-    if watch.said:
-        card["warnings"] = watch.said
+    card |= {"warnings": watch.said} if watch.said else {}
     if process_index() == 0:
         finish(task, whole, card, out / f"{name}.safetensors", place)
 

@@ -43,6 +43,7 @@ FLOOR = {
     "gpt": 2,
     "train": 2,
     "convert": 3,
+    "ring": 3,
     "scaling": 3,
     "zoo": 4,
     "image_recipes": 5,
