@@ -60,10 +60,7 @@ def follow(
     config = dataclasses.replace(recipe.train, steps=steps or recipe.train.steps)
     place = device_of_run(device)
     out = out or Path("runs") / name
-    if not resume and (out / CHECKPOINT).exists():
-        raise ValueError(
-            f"{out} holds a run already: continue it with --resume, or give another --out"
-        )
+    refuse_started(out, resume)
     task = recipe.prepare(text, config.seed)
     whole = type(task.model)(task.model.config)  # for the weights, should they be shared out
     model = task.model if process_count() > 1 else task.model.to(place)
@@ -88,6 +85,14 @@ def follow(
     card |= {"warnings": watch.said} if watch.said else {}
     if process_index() == 0:
         finish(task, whole, card, out / f"{name}.safetensors", place)
+
+
+def refuse_started(out: Path, resume: bool) -> None:
+    """Raise ValueError if a run would be overwritten."""
+    if not resume and (out / CHECKPOINT).exists():
+        raise ValueError(
+            f"{out} holds a run already: continue it with --resume, or give another --out"
+        )
 
 
 @contextlib.contextmanager

@@ -2,15 +2,18 @@
 
 import pytest
 
-from mini_models import image_recipes, recipes, text_recipes
+from mini_models import image_recipes, recipes, shapes_recipes, text_recipes
 
 
-def test_every_recipe_of_both_kinds_is_found_by_its_name():
-    for kind in (text_recipes, image_recipes):
+KINDS = (text_recipes, image_recipes, shapes_recipes)
+
+
+def test_every_recipe_of_every_kind_is_found_by_its_name():
+    for kind in KINDS:
         for name, recipe in kind.RECIPES.items():
             assert recipes.get(name) is recipe
             assert recipe.about and recipe.batch_size > 0 and recipe.train.steps > 0
-    assert len(recipes.RECIPES) == len(text_recipes.RECIPES) + len(image_recipes.RECIPES)
+    assert len(recipes.RECIPES) == sum(len(kind.RECIPES) for kind in KINDS)
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
