@@ -4,7 +4,6 @@ import pytest
 
 from mini_models import image_recipes, recipes, shapes_recipes, text_recipes
 
-
 KINDS = (text_recipes, image_recipes, shapes_recipes)
 
 
