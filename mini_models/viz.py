@@ -211,15 +211,15 @@ def flow(velocity, paths, reach=2.0, xlabel="", ylabel="", title="", ax=None):
 
 
 def images(rows, title="", ax=None):
-    """Rows of images {name: [N, C, S, S]}, values in 0..1, each row with its name on the left."""
-    strips = [np.pad(to_numpy(x), [(0, 0)] * 2 + [(1, 1)] * 2, constant_values=1)
-              for x in rows.values()]  # fmt: skip
-    side, n = strips[0].shape[2], len(strips[0])
-    page = np.concatenate([x.transpose(2, 0, 3, 1).reshape(side, n * side, -1) for x in strips])
+    """Rows of images {name: [N, C, S, S]}, values 0..1 in 17 shades, with names at the left."""
+    pad = [(0, 0), (0, 0), (1, 1), (1, 1)]
+    strips = [np.pad(to_numpy(x), pad, constant_values=1) for x in rows.values()]
+    n, _, side, _ = strips[0].shape
+    page = np.vstack([np.hstack(x.transpose(0, 2, 3, 1)) for x in strips]).squeeze()
     ax = _axes(ax, (5.0, 0.2 + 4.4 * len(strips) / n))
-    ax.imshow(page.squeeze(), cmap="gray", vmin=0, vmax=1)
-    ax.set_yticks([side * (i + 0.5) for i in range(len(rows))], list(rows), fontsize=9)
+    ax.imshow((16 * page).round() / 16, cmap="gray", clim=(0, 1), interpolation="nearest")
     ax.set(xticks=[], title=title)
+    ax.set_yticks([side * (i + 0.5) for i in range(len(rows))], list(rows), fontsize=9)
     ax.grid(False)
     ax.spines[:].set_visible(False)
     return ax
