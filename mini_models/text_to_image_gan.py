@@ -7,7 +7,7 @@ caption among those of the whole batch, and the generator must draw so that it c
 Shapes   B batch, T words of a caption, D model width, Z latent width, F features of a picture;
          images [B, 3, 32, 32] with values in 0..1
 Source   Reed et al. 2016, arXiv:1605.05396, section 4.2 (matching-aware, algorithm 1); Zhang et al.
-         2021, arXiv:2101.04702, section 4.2 (contrast); Miyato and Koyama 2018, arXiv:1802.05637
+         2021, arXiv:2101.04702, section 4 (contrast); Miyato and Koyama 2018, arXiv:1802.05637
          (products); Mescheder et al. 2018, arXiv:1801.04406, eq. 9 (R1); Sønderby et al. 2017,
          arXiv:1610.04490 (noise)
 Derived  notebooks/13_text_to_image_gan.ipynb

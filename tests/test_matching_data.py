@@ -59,6 +59,13 @@ def test_a_scene_that_is_nearly_this_one_differs_in_one_thing_and_is_of_training
     assert min(changed["relation"], changed["thing"]) > 20
 
 
+def test_a_scene_that_comes_twice_in_a_batch_is_not_called_wrong():
+    batches = MatchingBatches(64, objects=1, ramp=10**9)  # only 72 scenes, so many come twice
+    for step in range(10):
+        _, ids, wrong = batches[step]
+        assert all(a != b for a, b in zip(said(ids), said(wrong)))
+
+
 def test_wrong_captions_never_hold_a_pair_that_is_held_out():
     for step in range(20):
         for scene in said(MatchingBatches(32, ramp=0)[step][2]):

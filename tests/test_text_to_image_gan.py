@@ -163,6 +163,8 @@ def test_drawing_is_by_the_average_and_repeatable():
             w.zero_()
     assert_close(gan.draw(ids, torch.Generator().manual_seed(0)), before)
     assert gan.settled() is gan.average.module
+    gan.generator.draw(ids)
+    assert gan.generator.training  # drawing in between leaves a game as it is
     assert all(w.requires_grad for w in gan.settled().parameters())
 
 
