@@ -135,8 +135,9 @@ class MultiHeadAttention(nn.Module):
         attn_mask, is_causal = self._mask_for_torch(mask)
         dropout = self.dropout if self.training else 0.0
         # torch's CPU kernel is slow backward in bfloat16: two matrix products are faster
-        if q.dtype == torch.bfloat16 and q.device.type == "cpu" and is_causal and not dropout:
-            heads = _plain_causal(q, k, v)  # [B, H, T, K]
+        if q.dtype == torch.bfloat16 and q.device.type == "cpu" and not dropout:
+            allowed = causal_mask(x.shape[1]) if is_causal else attn_mask
+            heads = _plain(q, k, v, allowed)  # [B, H, T, K]
         else:
             # the fused kernel computes eq. 1 without storing the T × S weights
             heads = F.scaled_dot_product_attention(
@@ -169,7 +170,11 @@ def _with_head_axis(mask: Tensor | None) -> Tensor | None:
     return mask.unsqueeze(1) if mask is not None and mask.ndim == 3 else mask
 
 
-def _plain_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Eq. 1 under the causal mask, added as 0 and -inf; q, k, v and the result [B, H, T, K]."""
-    hidden = torch.full(2 * q.shape[-2:-1], -math.inf, dtype=q.dtype, device=q.device).triu(1)
-    return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]) + hidden).softmax(dim=-1).to(v) @ v
+def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Eq. 1 with the mask added as 0 and -inf; q, k, v and the result [B, H, T, K]."""
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # [B, H, T, T]
+    if mask is None:
+        return scores.softmax(dim=-1).to(v) @ v
+    some = mask.any(dim=-1, keepdim=True)  # a query that may look nowhere: 0, and no nan backward
+    hidden = torch.zeros(mask.shape, dtype=q.dtype).masked_fill(some & ~mask, -math.inf)
+    return (scores + hidden).softmax(dim=-1).to(v) @ v * some

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mini_models.documents import documents, split_documents  # noqa: F401 (all data is found here)
 from mini_models.fashion import fashion_mnist  # noqa: F401 (all data is found here)
+from mini_models.masking import IGNORED
 from mini_models.shapes_data import ShapesBatches, shapes  # noqa: F401 (all data is found here)
 
 CORPORA = Path(__file__).parent / "corpora"
-IGNORED = -100  # a target that no loss counts: the padding behind a short sequence
 
 
 @cache
