@@ -3,6 +3,7 @@
 A fault in a file is told by its row, counted from 1, before anything is learned from it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def read_tagged(path) -> list[Tagged]:
             words, tags = [], []
             continue
         parts = line.split()
-        if len(parts) != 2 or not (parts[1] == "O" or parts[1][:2] in ("B-", "I-")):
+        if len(parts) != 2 or not re.fullmatch("O|[BI]-.+", parts[1]):
             raise ValueError(
                 f"{path}, row {row}: {line[:40]!r} is no word and tag; the tag is O, or B- or I- "
                 "with the kind of name"
@@ -90,7 +91,8 @@ def read_tagged(path) -> list[Tagged]:
 def _lines(path) -> list[str]:
     """The lines of a file, which must be UTF-8 and hold something."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        with Path(path).open(encoding="utf-8-sig") as file:  # with or without a byte order mark
+            lines = [line.rstrip("\n") for line in file]  # and not at U+2028, as splitlines would
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): save it in that encoding") from None
     if not any(line.strip() for line in lines):
