@@ -12,6 +12,13 @@ Derived  block_params and n_params in notebooks/04_transformer.ipynb, the rest i
 
 from dataclasses import dataclass
 
+from mini_models.bert import (
+    BERT_BASE,
+    BERT_BASE_CASED,
+    BERT_BASE_CHINESE,
+    BERT_LARGE,
+    BERTConfig,
+)
 from mini_models.gpt import (
     GPT2_LARGE,
     GPT2_MEDIUM,
@@ -22,19 +29,6 @@ from mini_models.gpt import (
 )
 
 PF_DAY = 1e15 * 24 * 60 * 60  # FLOPs
-
-
-@dataclass(frozen=True)
-class BERTConfig:
-    """All sizes of one BERT."""
-
-    vocab_size: int  # V
-    context_length: int  # T
-    n_layers: int  # L
-    n_heads: int  # H
-    d_model: int  # D
-    d_ff: int | None = None  # F; None: 4 D
-    n_segments: int = 2  # kinds of sentence, each with a vector
 
 
 @dataclass(frozen=True)
@@ -52,12 +46,11 @@ class DALLEConfig:
 
 
 BERT = {
-    "base-uncased": BERTConfig(30522, 512, 12, 12, 768),
-    "base-cased": BERTConfig(28996, 512, 12, 12, 768),
-    "base-chinese": BERTConfig(21128, 512, 12, 12, 768),
-    "large-uncased": BERTConfig(30522, 512, 24, 16, 1024),
+    "base-uncased": BERT_BASE,
+    "base-cased": BERT_BASE_CASED,
+    "base-chinese": BERT_BASE_CHINESE,
+    "large-uncased": BERT_LARGE,
 }
-
 GPT2 = {"small": GPT2_SMALL, "medium": GPT2_MEDIUM, "large": GPT2_LARGE, "xl": GPT2_XL}
 
 # Brown et al. 2020, table 2.1, with two entries that contradict the rest of the paper replaced:
