@@ -177,7 +177,6 @@ def _tagged(sentence: list[tuple[str, bool]], names: dict[str, bool]) -> Tagged:
     return Tagged(tuple(words), tuple(tags))
 
 
-@cache
 def silver(split: str) -> list[Tagged]:
     """Sentences whose tags follow from who speaks in their play, or in another.
 
