@@ -186,6 +186,21 @@ def test_a_pronoun_has_one_meaning_and_its_question_the_name_for_answer():
     assert pronouns > 500 and asked > 10, (pronouns, asked)
 
 
+def test_a_thing_is_moved_by_another_person_and_a_gift_put_away_by_who_got_it():
+    read = Counter()
+    for split in SPLITS:
+        for q in ALL[split]:
+            clauses = re.split(r"\.|, and |, but |; then ", q.context)
+            for noun in held(NOUNS[split], q.context):
+                told = [clause for clause in clauses if held({noun}, clause)]
+                first, *second = [held(NAMES[split], clause) for clause in told]
+                if second and not any(held({"she", "he"}, clause) for clause in told):
+                    read[len(first)] += 1
+                    given = len(first) == 2  # from one to the other
+                    assert second[0] < first if given else second[0] != first, q.context
+    assert read[1] > 500 and read[2] > 500, read
+
+
 def test_the_same_seed_tells_the_same_stories_on_any_run():
     assert stories("train", 101) == ALL["train"][:101]
     assert stories("train", 40, seed=1) != ALL["train"][:40]
