@@ -1,4 +1,4 @@
-"""Speed: ours against transformers' GPT-2 with the same weights, every ratio taken in one run.
+"""Speed: ours against transformers' GPT-2 and BERT with the same weights, every ratio in one run.
 
 Last, what it takes to draw pictures of `shapes`, and to read them.
 
@@ -14,10 +14,10 @@ import time
 
 import torch
 import torch.nn.functional as F
-from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
+from transformers import BertConfig, BertModel, GenerationConfig, GPT2Config, GPT2LMHeadModel
 
 from mini_models import data, oracle
-from mini_models.convert import gpt_from_hf
+from mini_models.convert import bert_from_hf, gpt_from_hf
 from mini_models.decoding import generate
 from mini_models.devices import best_device
 from mini_models.gpt import gpt_loss
@@ -27,6 +27,11 @@ SIZES = {  # n_layer, n_embd, n_head, context, batch
     "4 × 128, 64 tokens, batch 12": (4, 128, 4, 64, 12),
     "6 × 256, 256 tokens, batch 4": (6, 256, 8, 256, 4),
     "4 × 768, 128 tokens, batch 4": (4, 768, 12, 128, 4),
+}
+BERT_SIZES = {
+    "4 × 128, 64 tokens, batch 32": (4, 128, 4, 64, 32),
+    "6 × 384, 64 tokens, batch 16": (6, 384, 12, 64, 16),  # MiniLM's
+    "12 × 768, 128 tokens, batch 4": (12, 768, 12, 128, 4),
 }
 
 
@@ -99,6 +104,45 @@ def greedy(layers, width, heads, context, batch, lookup=True, new=48, rounds=5) 
         sys.exit("the two wrote different ids: the ratio would mean nothing")
     seconds = medians(functions, rounds)
     return seconds["theirs"] / seconds["ours"]
+
+
+def bert_pair(layers, width, heads, context, kernel="sdpa"):
+    """transformers' BERT with random weights, with no pooler, and ours with the same."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=1000, max_position_embeddings=context, hidden_size=width,
+        num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation=kernel,
+    )  # fmt: skip
+    theirs = BertModel(config, add_pooling_layer=False).to(DEVICE)
+    return bert_from_hf(theirs).to(DEVICE), theirs.eval()
+
+
+def bert(layers, width, heads, context, batch, padded, rounds=15, kernel="sdpa") -> list[float]:
+    """Seconds of our BERT in units of transformers': of a forward pass, and of a training step.
+
+    Args:
+        padded: whether texts have from half to all of the tokens, and padding after them.
+        kernel: of transformers' attention; its default is torch's fused one, as ours.
+    """
+    ours, theirs = bert_pair(layers, width, heads, context, kernel)
+    ids = torch.randint(1000, (batch, context), device=DEVICE)
+    lengths = torch.randint(context // 2, context + 1, (batch, 1), device=DEVICE)
+    real = torch.arange(context, device=DEVICE) < (lengths if padded else context)  # [B, T]
+    attend, attention = (real.expand(ids.shape), real.expand(ids.shape).long())
+    vectors = {
+        ours: (lambda: ours(ids, attend=attend)) if padded else (lambda: ours(ids)),
+        theirs: lambda: theirs(ids, attention if padded else None).last_hidden_state,
+    }
+    with torch.no_grad():
+        if not torch.allclose(*(v()[attend] for v in vectors.values()), atol=1e-4):
+            sys.exit("the two computed different vectors: the ratio would mean nothing")
+        forward = medians({m: torch.no_grad()(v) for m, v in vectors.items()}, rounds)
+    whole = medians(
+        {m.train(): stepper(m, lambda m: vectors[m]()[attend].square().mean()) for m in vectors},
+        rounds,
+    )
+    return [seconds[ours] / seconds[theirs] for seconds in (forward, whole)]
 
 
 def pictures(n=10_000) -> dict[str, float]:
