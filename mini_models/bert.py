@@ -11,7 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.layers import ACTIVATIONS, LayerNorm, LearnedPositions
+from mini_models.layers import (
+    ACTIVATIONS,
+    LayerNorm,
+    LearnedPositions,
+    sinusoidal_positions,
+)
 from mini_models.masking import IGNORED
 from mini_models.tokenizers import MASK
 from mini_models.transformer import Transformer, init_weights
@@ -61,7 +66,14 @@ class BERT(nn.Module):
             activation=c.activation, dropout=c.dropout, eps=EPS,
         )  # fmt: skip
         self.pooler = nn.Linear(c.d_model, c.d_model)
-        init_weights(self, c.n_layers)
+        # BERT's 0.02 is for a width of 768; narrower layers need more to pass on as much
+        init_weights(self, c.n_layers, std=0.02 * (768 / c.d_model) ** 0.5)
+        for table in (self.tokens, self.segments):  # as small as ever: LayerNorm comes next
+            nn.init.normal_(table.weight, std=0.02)
+        # positions are learned, but start as sinusoids of the same size (0.02): from these a head
+        # finds a neighbour much sooner than from random vectors
+        waves = sinusoidal_positions(c.context_length, c.d_model + c.d_model % 2)
+        self.positions.weight.data = 0.02 * 2**0.5 * waves[:, : c.d_model].contiguous()
 
     def forward(
         self, ids: Tensor, segment_ids: Tensor | None = None, attend: Tensor | None = None

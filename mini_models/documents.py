@@ -127,6 +127,10 @@ class PairBatches:
         draw = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         return torch.randperm(len(self.starts), generator=draw)
 
+    def __len__(self) -> int:
+        """Batches in an epoch, the last whole one included."""
+        return max(1, len(self.starts) // self.batch_size)
+
     def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         """The pairs of one step.
 

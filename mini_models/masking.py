@@ -33,9 +33,13 @@ class Masking:
             )
 
 
-def ordinary_ids(tokenizer) -> Tensor:
-    """The ids of a `WordPiece` that are no special tokens, int64; only these are ever hidden."""
-    return torch.tensor([i for i, token in enumerate(tokenizer.tokens) if token not in SPECIAL])
+def ordinary_ids(tokenizer, punctuation: bool = True) -> Tensor:
+    """The ids of a `WordPiece` that may be hidden, int64: all but special tokens, and without
+    `punctuation` only those of letters, digits and Chinese characters."""
+    tokens = enumerate(tokenizer.tokens)
+    return torch.tensor(
+        [i for i, t in tokens if t not in SPECIAL and (punctuation or any(map(str.isalnum, t)))]
+    )
 
 
 def mask_tokens(
@@ -73,12 +77,20 @@ class MaskedBatches:
         seed: of the hiding.
         how: a `Masking`.
         left_to_right: let each position see only itself and what stands before it, to compare.
+        punctuation: whether its marks are hidden too.
     """
 
     def __init__(
-        self, batches, tokenizer, seed: int = 0, how: Masking = Masking(), left_to_right=False
+        self,
+        batches,
+        tokenizer,
+        seed: int = 0,
+        how: Masking = Masking(),
+        left_to_right: bool = False,
+        punctuation: bool = True,
     ):
-        (self.mask_id,), self.ordinary = tokenizer.encode(MASK), ordinary_ids(tokenizer)
+        (self.mask_id,) = tokenizer.encode(MASK)
+        self.ordinary = ordinary_ids(tokenizer, punctuation)
         self.batches, self.seed, self.how = batches, seed, how
         self.left_to_right = left_to_right
 

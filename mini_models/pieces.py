@@ -116,6 +116,22 @@ def basic_words(text: str) -> list[str]:
     return "".join(f" {c} " if _is_punctuation(c) else c for c in "".join(letters)).split()
 
 
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words, punctuation marks and Chinese characters of a text begin and end, so that
+    encoding them one by one gives the tokens of the whole."""
+    spans, start = [], None
+    for i, c in enumerate(text):
+        alone = _is_punctuation(c) or any(a <= ord(c) <= b for a, b in _CJK)
+        if start is not None and (alone or c.isspace()):
+            spans.append((start, i))
+            start = None
+        if alone:
+            spans.append((i, i + 1))
+        elif start is None and not c.isspace():
+            start = i
+    return spans + ([(start, len(text))] if start is not None else [])
+
+
 def _is_punctuation(c: str) -> bool:
     """Unicode punctuation, and all of ASCII that is neither letter, digit nor space."""
     return c in "$+<=>^`|~" or unicodedata.category(c).startswith("P")

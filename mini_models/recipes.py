@@ -5,9 +5,14 @@
 its `prepare(text, seed)` gives a `Task`.
 """
 
-from mini_models import image_recipes, shapes_recipes, text_recipes
+from mini_models import bert_recipes, image_recipes, shapes_recipes, text_recipes
 
-RECIPES = {**text_recipes.RECIPES, **image_recipes.RECIPES, **shapes_recipes.RECIPES}
+RECIPES = {
+    **text_recipes.RECIPES,
+    **bert_recipes.RECIPES,
+    **image_recipes.RECIPES,
+    **shapes_recipes.RECIPES,
+}
 
 
 def get(name: str):

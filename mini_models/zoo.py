@@ -12,11 +12,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from mini_models.bert import BERTConfig, BERTForPretraining
 from mini_models.fidelity import Classifier, ClassifierConfig
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
 from mini_models.text_to_image_gan import TextGenerator, TextToImageConfig
-from mini_models.tokenizers import CharTokenizer
+from mini_models.tokenizers import CharTokenizer, WordPiece
 from mini_models.weights import (
     load_weights,
     read_about,
@@ -28,11 +29,16 @@ from mini_models.words import WordTokenizer
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 KINDS = {
     "GPT": (GPT, GPTConfig),
+    "BERTForPretraining": (BERTForPretraining, BERTConfig),
     "GAN": (GAN, GANConfig),
     "Classifier": (Classifier, ClassifierConfig),
     "TextGenerator": (TextGenerator, TextToImageConfig),
 }
-ALPHABETS = {"characters": CharTokenizer, "words": WordTokenizer}  # as a file calls them
+ALPHABETS = {
+    "characters": CharTokenizer,
+    "words": WordTokenizer,
+    "tokens": WordPiece,
+}  # as a file calls them
 
 
 def names(*kinds: str) -> list[str]:

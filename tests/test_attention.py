@@ -118,6 +118,42 @@ def test_bfloat16_on_the_cpu_gives_the_result_and_gradients_of_float32():
         assert (exact - low).abs().max() < 0.02 * exact.abs().max()
 
 
+LOW_MASKS = {
+    "none": None,
+    "padding [B, 1, S]": padding_mask([30, 17, 1], 30),
+    "an empty sequence [B, 1, S]": padding_mask([30, 0, 4], 30),
+    "each its own [B, T, S]": causal_mask(30) & padding_mask([30, 17, 3], 30),
+    "some queries without a key [B, T, S]": draw(B, 30, 30) > 1.8,
+    "[T, S]": banded_mask(30, 4),
+}
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["autocast", "weights too"])
+@pytest.mark.parametrize("mask", LOW_MASKS.values(), ids=LOW_MASKS)
+def test_masks_in_bfloat16_on_the_cpu_give_the_result_and_gradients_of_float32(mask, whole):
+    results = []
+    for low in (False, True):
+        model, x = attention(), draw(B, 30, D)
+        nn.init.normal_(model.out.bias)
+        if low and whole:
+            model, x = model.bfloat16(), x.bfloat16()
+        x.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low and not whole):
+            out = model(x, mask)
+        assert out.dtype == (torch.bfloat16 if low else torch.float32)
+        out.float().square().sum().backward()
+        gradients = [x.grad, *(p.grad for p in model.parameters())]
+        results.append([t.detach().float() for t in (out, *gradients)])
+    for exact, low in zip(*results):
+        assert low.isfinite().all()
+        assert (exact - low).abs().max() < 0.03 * exact.abs().max()  # 2^-8 a rounding
+    if mask is not None and not (some := mask.any(dim=-1).expand(B, 30)).all():
+        for out, x_grad, *_ in results:
+            bias = results[0][0][~some][0]
+            assert_close(out[~some], bias.expand_as(out[~some]), atol=0.01, rtol=0.01)
+            assert mask.shape[1] == 30 or (x_grad[~some] == 0).all()
+
+
 # properties
 
 

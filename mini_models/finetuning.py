@@ -1,0 +1,197 @@
+"""Fine-tuning, measured: what a pretrained body is worth, for how many labels.
+
+Each job is done with a body that stays as it is and with one that is tuned, from a few labels to
+all, and by a linear model of scikit-learn that has never read anything else.
+
+Source   Devlin et al. 2019, arXiv:1810.04805, sections 4 and 5.3, appendix A.3
+Derived  notebooks/07_finetuning.ipynb
+"""
+
+import copy
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.pipeline import make_pipeline
+
+from mini_models import data, examples, zoo
+from mini_models.devices import best_device
+from mini_models.film_reviews import film_reviews
+from mini_models.finetune import FineTuned, SequenceHead, SpanHead, TokenHead, finetune, predict
+from mini_models.labelled import Labelled, Tagged
+from mini_models.minilm import minilm
+from mini_models.names_data import gold, silver, word_features
+from mini_models.squad import squad_scores
+from mini_models.stories import span_baseline, stories
+from mini_models.train import TrainConfig
+
+SIZES, SEEDS = (16, 64, 256, 1024, 10_000), (0, 1, 2)  # 10,000: all that there are
+CLASSES, TAGS = ("bad", "good"), ("O", "B-PER", "I-PER")
+POETS = 8  # those with most quatrains
+
+
+@dataclass(frozen=True)
+class Job:
+    """One use of a pretrained body."""
+
+    body: Callable  # () -> (BERT, tokenizer)
+    head: Callable  # d_model -> a head
+    texts: Callable  # () -> (train, held_out), two sequences
+    encode: Callable  # (texts, tokenizer, context_length) -> examples
+    scores: Callable  # (held_out, examples, logits) -> {name: share}, the first what counts
+    baseline: Callable  # (train, held_out) -> the same, by scikit-learn
+    lr: float = 1e-4
+
+
+def entity_scores(truth: Sequence[Tagged], given: Sequence[Sequence[str]]) -> dict[str, float]:
+    """F1, precision and recall of whole names: a name counts if both its ends are right."""
+    right = {(i, *e) for i, s in enumerate(truth) for e in s.entities}
+    found = {(i, *e) for i, (s, tags) in enumerate(zip(truth, given))
+             for e in Tagged(s.words, tuple(tags)).entities}  # fmt: skip
+    every = sorted(right | found)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        [e in right for e in every], [e in found for e in every], average="binary", zero_division=0
+    )
+    return {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
+
+
+def class_scores(held_out: Sequence[Labelled], encoded, logits) -> dict[str, float]:
+    truth, best = [e.target for e in encoded], [int(row.argmax()) for row in logits]
+    return {"accuracy": float(accuracy_score(truth, best))}
+
+
+def linear_text(train, held_out, analyzer="word") -> dict[str, float]:
+    """Words and pairs of neighbours (or characters), weighed by TF-IDF, and logistic regression."""
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, analyzer=analyzer),
+        LogisticRegression(C=4, max_iter=1000),
+    )
+    model.fit([t.text for t in train], [t.label for t in train])
+    return {"accuracy": model.score([t.text for t in held_out], [t.label for t in held_out])}
+
+
+def linear_tags(train, held_out, cased: bool = True) -> dict[str, float]:
+    """Each word by itself from its `word_features`, rare tags weighing more."""
+    model = make_pipeline(
+        DictVectorizer(), LogisticRegression(max_iter=300, class_weight="balanced")
+    )
+    model.fit([f for s in train for f in word_features(s.words, cased)],
+              [tag for s in train for tag in s.tags])  # fmt: skip
+    return entity_scores(held_out, [model.predict(word_features(s.words, cased)) for s in held_out])
+
+
+@cache
+def quatrains_by_poet() -> tuple[list[Labelled], list[Labelled]]:
+    """Tang quatrains of the poets with most of them, and others to tell the poet of."""
+    train, held_out = data.split(data.tang_quatrains())
+    most = [poet for poet, _ in Counter(p.author for p in train).most_common(POETS)]
+    both = [[Labelled(p.text, p.author) for p in part if p.author in most]
+            for part in (train, held_out)]  # fmt: skip
+    return tuple(both)
+
+
+@cache
+def poets() -> tuple[str, ...]:
+    return tuple(sorted({poem.label for poem in quatrains_by_poet()[0]}))
+
+
+def tang_body():
+    model, tokenizer = zoo.load("bert-tang")
+    return model.bert, tokenizer
+
+
+def of_stories(texts, tokenizer, context_length):
+    return examples.of_questions(texts, tokenizer, min(context_length, 192))
+
+
+def span_scores(held_out, encoded, logits):
+    scores = squad_scores(examples.answers_of(encoded, logits, held_out), held_out)
+    return {"f1": scores["f1"], "exact": scores["exact"]}
+
+
+JOBS = {
+    "sentiment": Job(
+        cache(minilm), lambda d: SequenceHead(d, len(CLASSES)), film_reviews,
+        lambda texts, tokenizer, T: examples.of_texts(texts, tokenizer, CLASSES, T),
+        class_scores, linear_text,
+    ),
+    "names": Job(
+        cache(minilm), lambda d: TokenHead(d, len(TAGS)), lambda: (silver("train"), gold()),
+        lambda texts, tokenizer, T: examples.of_words(texts, tokenizer, TAGS, T),
+        lambda held_out, e, logits: entity_scores(held_out, examples.tags_of(e, logits, TAGS)),
+        linear_tags,
+    ),
+    "answers": Job(
+        cache(minilm), SpanHead, lambda: (stories("train", 4000), stories("held_out", 400)),
+        of_stories, span_scores,
+        lambda train, held_out: squad_scores(span_baseline(train, held_out), held_out),
+    ),
+    "poets": Job(
+        cache(tang_body), lambda d: SequenceHead(d, POETS), quatrains_by_poet,
+        lambda texts, tokenizer, T: examples.of_texts(texts, tokenizer, poets(), T),
+        class_scores, lambda train, held_out: linear_text(train, held_out, "char"),
+        lr=5e-4,
+    ),
+}  # fmt: skip
+
+
+def some(texts: Sequence, n: int, seed: int) -> list:
+    """n of the texts, drawn at random; all of them if there are no more."""
+    return random.Random(seed).sample(list(texts), min(n, len(texts)))
+
+
+def play(job: Job, n: int, frozen: bool, seed: int) -> dict[str, float]:
+    """Fine-tune on n labels, and score on everything held out."""
+    (body, tokenizer), (train, held_out) = job.body(), job.texts()
+    torch.manual_seed(seed)
+    model = FineTuned(copy.deepcopy(body), job.head(body.config.d_model)).to(best_device())
+    T = body.config.context_length
+    chosen = job.encode(some(train, n, seed), tokenizer, T)
+    finetune(model, chosen, config_for(job, len(chosen), frozen, seed), batch_for(n), frozen)
+    encoded = job.encode(held_out, tokenizer, T)
+    return job.scores(held_out, encoded, predict(model, encoded))
+
+
+def batch_for(n: int) -> int:
+    return 32 if n > 256 else 8
+
+
+def config_for(job: Job, n: int, frozen: bool, seed: int) -> TrainConfig:
+    """Three epochs, or sixty steps if that is more; a head alone learns at a higher rate."""
+    steps = max(60, math.ceil(3 * n / batch_for(n)))
+    return TrainConfig(
+        steps=steps, lr=5e-3 if frozen else job.lr, warmup=steps // 10, decay=0.9,
+        betas=(0.9, 0.999), weight_decay=0.01, seed=seed,
+    )  # fmt: skip
+
+
+def measure(say) -> dict:
+    """Every job: its baseline, then from few labels to all, frozen and tuned, from every seed."""
+    found = {}
+    for name, job in JOBS.items():
+        train, held_out = job.texts()
+        sizes = sorted({min(n, len(train)) for n in SIZES})
+        found[name] = {"train": len(train), "held_out": len(held_out), "sizes": sizes,
+                       "baseline": {}, "frozen": {}, "tuned": {}}  # fmt: skip
+        for n in sizes:
+            few = some(train, n, 0)
+            found[name]["baseline"][n] = rounded(job.baseline(few, held_out))
+            for how in ("frozen", "tuned"):
+                runs = [rounded(play(job, n, how == "frozen", seed)) for seed in SEEDS]
+                found[name][how][n] = runs
+                first = next(iter(runs[0]))
+                say(f"{name}, {n} labels, {how}: {first} {np.mean([r[first] for r in runs]):.3f}")
+    return found
+
+
+def rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in scores.items()}
