@@ -115,7 +115,18 @@ def test_a_story_has_the_size_that_is_said_and_several_of_everything(split):
         for some in (NAMES, NOUNS, PLACES, TIMES):
             assert len(held(some[split], q.context)) >= 2, told
         assert q.context[0].isupper() and q.context[-1] == "." and "{" not in told
-        assert not re.search(r"  | [.,;]|\.\w|[.] [a-z]|\ba [aeiou]|\ban [^aeiou]", told), told
+        assert not re.search(r"  | [.,;]|[.,;][.,;\w]|\. [a-z]|\ba [aeiou]|\ban [^aeiou]", told), (
+            told
+        )
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_day_goes_on_from_its_first_hour_to_its_last(split):
+    hours = GRAMMAR["words"][split]["time"]
+    for q in ALL[split]:
+        told = re.findall("|".join(hours), q.context, flags=re.I)
+        order = [hours.index(hour[0].lower() + hour[1:]) for hour in told]
+        assert len(order) >= 2 and order == sorted(set(order)), q.context
 
 
 @pytest.mark.parametrize("split", SPLITS)
