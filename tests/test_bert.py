@@ -24,6 +24,7 @@ from mini_models.bert import (
 )
 from mini_models.convert import bert_from_hf
 from mini_models.documents import Document, PairBatches
+from mini_models.layers import sinusoidal_positions
 from mini_models.masking import IGNORED, MaskedBatches
 from mini_models.scaling import n_params, pretraining_head_params
 from mini_models.tokenizers import SPECIAL, WordPiece
@@ -266,6 +267,26 @@ def test_an_untrained_model_finds_every_token_equally_likely():
     torch.manual_seed(0)
     found = restoration(BERTForPretraining(SMALL), [batch_for(SMALL, rows=40)])
     assert found["held_out"] == pytest.approx(math.log(37), rel=0.05)
+
+
+def test_at_first_positions_are_waves_as_large_as_the_vectors_of_tokens():
+    model = BERT(dataclasses.replace(SMALL, vocab_size=500, context_length=64))
+    waves = sinusoidal_positions(64, 16)
+    assert_close(model.positions.weight.data, waves * 0.02 * 2**0.5)
+    assert model.positions.weight.requires_grad
+    sizes = [t.weight.square().mean().sqrt().item() for t in (model.positions, model.tokens)]
+    assert sizes == pytest.approx([0.02, 0.02], rel=0.05)
+    assert BERT(dataclasses.replace(SMALL, d_model=7, n_heads=1)).positions(13).shape == (13, 7)
+
+
+def test_at_the_width_of_the_paper_layers_start_as_there_and_narrower_ones_pass_on_as_much():
+    for width in (768, 48):
+        torch.manual_seed(0)
+        model = BERT(dataclasses.replace(SMALL, d_model=width, n_heads=1, n_layers=1))
+        expected = 0.02 * (768 / width) ** 0.5
+        assert model.pooler.weight.std().item() == pytest.approx(expected, rel=0.05)
+        x = torch.randn(1000, width)
+        assert model.pooler(x).std().item() == pytest.approx(0.02 * 768**0.5, rel=0.05)
 
 
 # refuses

@@ -117,6 +117,8 @@ def test_an_epoch_begins_once_at_every_sentence_but_the_last_of_a_document():
             first.append(places(tokenizer, a)[0][:2])
         expected = [(d, s) for d, doc in enumerate(docs) for s in range(len(doc.sentences) - 1)]
         assert sorted(first) == expected and first != expected
+    sizes = {1: 61, 2: 30, 60: 1, 61: 1, 100: 1}  # pairs in a batch, whole batches in an epoch
+    assert {n: len(PairBatches(docs, tokenizer, 10, n)) for n in sizes} == sizes
 
 
 def test_the_text_is_cut_into_sentences_where_a_reader_would():

@@ -90,6 +90,21 @@ def test_the_ordinary_ids_are_all_but_the_special_ones():
     assert ordinary_ids(mixed).tolist() == [0, 2, 4]
 
 
+def test_without_punctuation_only_letters_digits_and_chinese_characters_are_hidden():
+    tokens = [*SPECIAL, "a", ".", "##b", "##’", "7", "东", "，", "é", "...", "o'"]
+    tokenizer = WordPiece(tokens)
+    assert ordinary_ids(tokenizer).tolist() == [*range(5, 15)]
+    assert [tokens[i] for i in ordinary_ids(tokenizer, punctuation=False)] == [
+        *("a", "##b", "7", "东", "é", "o'")
+    ]
+    ids = torch.randint(5, 15, (50, 20), generator=torch.Generator().manual_seed(0))
+    how = Masking(1.0, 0.0, 1.0)
+    inputs, *_, targets = MaskedBatches(Repeated(ids), tokenizer, how=how, punctuation=False)[0]
+    for mark in (6, 8, 11, 13):
+        assert torch.equal(inputs == mark, ids == mark) and not (targets == mark).any()
+    assert (targets == 5).any() and (inputs != ids).any()
+
+
 # properties
 
 
