@@ -67,7 +67,7 @@ class BERT(nn.Module):
         )  # fmt: skip
         self.pooler = nn.Linear(c.d_model, c.d_model)
         # BERT's 0.02 is for a width of 768; narrower layers need more to pass on as much
-        init_weights(self, c.n_layers, std=0.02 * (768 / c.d_model) ** 0.5)
+        init_weights(self, c.n_layers, 0.02 * (768 / c.d_model) ** 0.5, by_column=False)
         for table in (self.tokens, self.segments):  # as small as ever: LayerNorm comes next
             nn.init.normal_(table.weight, std=0.02)
         # positions are learned, but start as sinusoids of the same size (0.02): from these a head
@@ -130,7 +130,7 @@ class BERTForPretraining(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.elsewhere = nn.Linear(config.d_model, 2)
         for layer in (self.transform, self.elsewhere):
-            init_weights(layer, config.n_layers)
+            init_weights(layer, config.n_layers, by_column=False)
 
     def forward(self, ids: Tensor, segment_ids=None, attend=None, where: Tensor | None = None):
         """What each token is, and whether the second passage follows the first.

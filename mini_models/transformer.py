@@ -98,19 +98,25 @@ class Transformer(nn.Module):
         return self.norm(x)
 
 
-def init_weights(model: nn.Module, n_layers: int, std: float = 0.02) -> None:
+def init_weights(
+    model: nn.Module, n_layers: int, std: float = 0.02, by_column: bool = True
+) -> None:
     """Draw weights as GPT-2 does: normal with the given std, biases 0 (Radford et al. 2019, 2.3).
 
     The two projections that write to the residual stream of each block are divided by √(2 L), so
     that the stream's variance does not grow with the depth L.
+
+    Args:
+        by_column: store matrices column by column, as GPT-2's own: the same numbers, but many CPUs
+            multiply such a matrix by a single vector faster, and that is all that writing one token
+            takes. For a model that does not write: row by row, which AdamW goes through faster.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
             writes = name.endswith(("attention.out", "feed_forward.outer"))
             nn.init.normal_(module.weight, std=std / math.sqrt(2 * n_layers) if writes else std)
-            # stored column by column, as GPT-2's own: the same numbers, but many CPUs multiply such
-            # a matrix by a single vector faster, and that is all that writing one token takes
-            module.weight.data = module.weight.data.T.contiguous().T
+            if by_column:
+                module.weight.data = module.weight.data.T.contiguous().T
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):

@@ -289,6 +289,11 @@ def test_at_the_width_of_the_paper_layers_start_as_there_and_narrower_ones_pass_
         assert model.pooler(x).std().item() == pytest.approx(0.02 * 768**0.5, rel=0.05)
 
 
+def test_every_matrix_is_stored_row_by_row_which_the_optimizer_goes_through_fastest(both):
+    for model in (BERTForPretraining(SMALL), both[0]):
+        assert all(p.is_contiguous() for p in model.parameters())
+
+
 # refuses
 
 
