@@ -57,7 +57,7 @@ def entity_scores(truth: Sequence[Tagged], given: Sequence[Sequence[str]]) -> di
     right = {(i, *e) for i, s in enumerate(truth) for e in s.entities}
     found = {(i, *e) for i, (s, tags) in enumerate(zip(truth, given))
              for e in Tagged(s.words, tuple(tags)).entities}  # fmt: skip
-    every = sorted(right | found)
+    every = sorted(right | found) or [None]  # no name on either side: all scores are 0
     precision, recall, f1, _ = precision_recall_fscore_support(
         [e in right for e in every], [e in found for e in every], average="binary", zero_division=0
     )

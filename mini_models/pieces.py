@@ -122,14 +122,19 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     spans, start = [], None
     for i, c in enumerate(text):
         alone = _is_punctuation(c) or any(a <= ord(c) <= b for a, b in _CJK)
-        if start is not None and (alone or c.isspace()):
+        if start is not None and (alone or _is_space(c)):
             spans.append((start, i))
             start = None
         if alone:
             spans.append((i, i + 1))
-        elif start is None and not c.isspace():
+        elif start is None and not _is_space(c):
             start = i
     return spans + ([(start, len(text))] if start is not None else [])
+
+
+def _is_space(c: str) -> bool:
+    """White space, but for the control characters that `basic_words` drops."""
+    return c in "\t\n\r" or (c.isspace() and unicodedata.category(c) != "Cc")
 
 
 def _is_punctuation(c: str) -> bool:
