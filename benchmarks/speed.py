@@ -128,20 +128,22 @@ def bert(layers, width, heads, context, batch, padded, rounds=15, kernel="sdpa")
     ours, theirs = bert_pair(layers, width, heads, context, kernel)
     ids = torch.randint(1000, (batch, context), device=DEVICE)
     lengths = torch.randint(context // 2, context + 1, (batch, 1), device=DEVICE)
-    real = torch.arange(context, device=DEVICE) < (lengths if padded else context)  # [B, T]
-    attend, attention = (real.expand(ids.shape), real.expand(ids.shape).long())
-    vectors = {
-        ours: (lambda: ours(ids, attend=attend)) if padded else (lambda: ours(ids)),
-        theirs: lambda: theirs(ids, attention if padded else None).last_hidden_state,
+    if not padded:
+        lengths[:] = context
+    real = torch.arange(context, device=DEVICE) < lengths  # [B, T]
+    vectors = {  # their mask is of integers
+        ours: lambda: ours(ids, attend=real if padded else None),
+        theirs: lambda: theirs(ids, real.long() if padded else None).last_hidden_state,
     }
     with torch.no_grad():
-        if not torch.allclose(*(v()[attend] for v in vectors.values()), atol=1e-4):
+        if not torch.allclose(*(v()[real] for v in vectors.values()), atol=1e-4):
             sys.exit("the two computed different vectors: the ratio would mean nothing")
         forward = medians({m: torch.no_grad()(v) for m, v in vectors.items()}, rounds)
-    whole = medians(
-        {m.train(): stepper(m, lambda m: vectors[m]()[attend].square().mean()) for m in vectors},
-        rounds,
-    )
+
+    def loss_of(model):
+        return vectors[model]()[real].square().mean()
+
+    whole = medians({m.train(): stepper(m, loss_of) for m in vectors}, rounds)
     return [seconds[ours] / seconds[theirs] for seconds in (forward, whole)]
 
 
@@ -171,6 +173,12 @@ if __name__ == "__main__":
         )
         print(f"{name:30}" + "".join(f"{ratio:18.2f}" for ratio in ratios), flush=True)
     print("training: 1.00 or less is at least as fast; greedy: higher is faster")
+    print("BERT's seconds in units of transformers'; with padding, texts fill half of it to all")
+    heads = [f"{what}, {how}" for how in ("padded", "full") for what in ("forward", "training")]
+    print(" " * 30 + "".join(f"{name:>18}" for name in heads))
+    for name, sizes in BERT_SIZES.items():
+        ratios = bert(*sizes, padded=True) + bert(*sizes, padded=False)
+        print(f"{name:30}" + "".join(f"{ratio:18.2f}" for ratio in ratios), flush=True)
     seconds = pictures()
     said = " and ".join(f"{name} in {s:.1f} s" for name, s in seconds.items())
     print(f"10,000 pictures of shapes, on the CPU: {said}")

@@ -1,4 +1,4 @@
-"""Tests of benchmarks/gpu.py, at a size for any CPU: that its numbers are what it says they are."""
+"""Tests of the benchmarks, at sizes for any CPU: that their numbers are what they say they are."""
 
 import shutil
 from dataclasses import replace
@@ -20,6 +20,15 @@ def gpu(monkeypatch):
     import gpu
 
     return gpu
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import speed
+
+    monkeypatch.setattr(speed, "DEVICE", CPU)
+    return speed
 
 
 # agrees with an independent implementation
@@ -58,7 +67,37 @@ def test_our_gpt_compiles_in_one_piece_to_the_same_loss_and_gradient():
     torch.testing.assert_close(results[0], results[1], atol=1e-5, rtol=1e-3)
 
 
+def test_both_berts_take_the_same_steps(speed):
+    models = speed.bert_pair(2, 32, 2, 16)
+    ids, real = (
+        torch.randint(1000, (4, 16)),
+        torch.arange(16) < torch.tensor([[16], [9], [12], [8]]),
+    )
+    steps = [  # the loss of each, and its step
+        (lambda m: m(ids, attend=real)[real].square().mean()),
+        (lambda m: m(ids, real.long()).last_hidden_state[real].square().mean()),
+    ]
+    losses = []
+    for model, loss_of in zip(models, steps):
+        step = speed.stepper(model.train(), loss_of)
+        for _ in range(5):
+            step()
+        losses.append(loss_of(model).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 # properties
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_ratio_is_that_of_the_seconds_that_both_berts_took(speed, monkeypatch, padded):
+    def medians(functions, rounds):
+        for function in functions.values():
+            function()
+        return {model: 3.0 if type(model).__name__ == "BERT" else 2.0 for model in functions}
+
+    monkeypatch.setattr(speed, "medians", medians)
+    assert speed.bert(1, 8, 2, 6, 3, padded=padded) == [1.5, 1.5]
 
 
 def test_what_is_measured_belongs_together(gpu):
@@ -115,3 +154,11 @@ def test_models_that_start_with_other_losses_are_not_compared(gpu, monkeypatch):
     monkeypatch.setattr(gpu, "their_loss", lambda model, batch: 2 * gpt_loss(model, batch))
     with pytest.raises(SystemExit, match="do not start with the same loss"):
         gpu.measure(TINY, CPU, rows=2, compiled=False)
+
+
+def test_berts_that_compute_different_vectors_are_not_compared(speed, monkeypatch):
+    ours, theirs = speed.bert_pair(1, 8, 2, 6)
+    ours.transformer.blocks[0].attention.out.weight.data *= 2
+    monkeypatch.setattr(speed, "bert_pair", lambda *_: (ours, theirs))
+    with pytest.raises(SystemExit, match="the two computed different vectors"):
+        speed.bert(1, 8, 2, 6, 3, padded=True)
