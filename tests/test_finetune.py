@@ -123,6 +123,15 @@ def test_the_heads_give_a_row_a_row_for_each_token_or_two_rows_of_places():
         assert model_for(kind)(ids, segments, attend).shape == shape
 
 
+def test_a_class_is_read_off_the_pooled_vector_and_nothing_else():
+    """tanh of a linear map of the first position's vector: Devlin et al. 2019, section 4.1."""
+    model, (*inputs, _) = model_for("class"), collate(examples_for("class", 5))
+    first = model.body(*inputs)[:, 0]
+    pooled = torch.tanh(first @ model.body.pooler.weight.T + model.body.pooler.bias)
+    out = model.head.out
+    assert_close(model(*inputs), pooled @ out.weight.T + out.bias)
+
+
 def test_a_head_is_one_linear_map():
     counts = {kind: sum(p.numel() for p in head().parameters()) for kind, head in HEADS.items()}
     assert counts == {"class": 3 * 17, "tokens": 3 * 17, "span": 2 * 17}
