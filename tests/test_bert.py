@@ -24,7 +24,7 @@ from mini_models.bert import (
 )
 from mini_models.convert import bert_from_hf
 from mini_models.documents import Document, PairBatches
-from mini_models.layers import sinusoidal_positions
+from mini_models.layers import LayerNorm, sinusoidal_positions
 from mini_models.masking import IGNORED, MaskedBatches
 from mini_models.scaling import n_params, pretraining_head_params
 from mini_models.tokenizers import SPECIAL, WordPiece
@@ -134,6 +134,12 @@ def test_the_published_sizes_have_their_parameters(config, count):
     assert sum(p.numel() for p in body.parameters()) == n_params(config) == count
     heads = pretraining_head_params(config)
     assert sum(p.numel() for p in whole.parameters()) == count + heads
+
+
+def test_what_each_variance_is_kept_above_zero_by_is_that_of_transformers():
+    norms = [m for m in BERTForPretraining(SMALL).modules() if isinstance(m, LayerNorm)]
+    assert len(norms) == 2 + 2 * SMALL.n_layers
+    assert {norm.eps for norm in norms} == {BertConfig().layer_norm_eps}
 
 
 def test_restoration_equals_a_loop_over_every_hidden_token(both):
