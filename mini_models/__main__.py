@@ -1,4 +1,5 @@
-"""The command line: python -m mini_models list | train | eval | write | draw | measure.
+"""The command line: python -m mini_models list | train | eval | write | fill |
+draw | measure.
 
 `train` may be started by a launcher in several processes, as in
 `accelerate launch --num_processes 2 -m mini_models train RECIPE`; they speak as one.
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 
 from mini_models import pictures, recipes, zoo
+from mini_models.bert import BERTForPretraining, fill
 from mini_models.decoding import generate
 from mini_models.devices import best_device
 from mini_models.gpt import GPT
@@ -52,6 +54,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--top-p", type=float, metavar="P", help="only the fewest that reach P together")
     p.add_argument("--seed", type=int, metavar="N", help="the same seed writes the same text")
 
+    p = commands.add_parser("fill", help="restore what is hidden in a text")
+    p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
+    p.add_argument("--text", required=True, metavar="TEXT", help="with [MASK] for a hidden token")
+    p.add_argument("--guesses", type=positive, default=5, metavar="N", help="for each of them")
+
     p = commands.add_parser("draw", help="pictures, of a prompt where the model reads one")
     p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
     p.add_argument("--prompt", metavar="TEXT", help="what to draw")
@@ -77,7 +84,7 @@ def list_all(args) -> None:
     print("Recipes, for train:")
     for name, recipe in recipes.RECIPES.items():
         print(f"  {name:24}{recipe.about}")
-    print("\nModels, for eval, write and draw:")
+    print("\nModels, for eval, write, fill and draw:")
     for name in zoo.names():
         card = zoo.card(name)
         size, loss = card["parameters"], card["held_out"]
@@ -146,6 +153,15 @@ def continued(model, tokenizer, ids, n, how, draws, stop=None) -> str:
     return tokenizer.decode(text[0, len(ids) :].tolist())
 
 
+def fill_text(args) -> None:
+    model, tokenizer = zoo.load(args.name)
+    if not isinstance(model, BERTForPretraining):
+        fillers = ", ".join(zoo.names("BERTForPretraining"))
+        raise ValueError(f"{args.name} restores no hidden token: choose one of {fillers}")
+    for guesses in fill(model, tokenizer, args.text, args.guesses):
+        print("  ".join(f"{token} {share:.3f}" for token, share in guesses))
+
+
 def draw_pictures(args) -> None:
     pictures.refuse_name(args.out)
     model, tokenizer = zoo.load(args.name)
@@ -190,6 +206,7 @@ COMMANDS = {
     "train": train_model,
     "eval": evaluate_model,
     "write": write_text,
+    "fill": fill_text,
     "draw": draw_pictures,
     "measure": run_measurement,
 }

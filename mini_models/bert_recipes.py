@@ -141,7 +141,7 @@ RECIPES = {
     "bert-tang": BERTRecipe(
         "restores hidden characters of Tang quatrains; minutes on two cores",
         BERTConfig(vocab_size=4200, context_length=34, n_layers=4, n_heads=4, d_model=96),
-        TrainConfig(steps=12000, lr=4e-3, optimizer="muon", muon_lr=0.01, warmup=100, decay=0.7),
+        TrainConfig(steps=12000, lr=3e-3, optimizer="muon", muon_lr=0.01, warmup=100, decay=0.7),
         batch_size=64,
     ),
 }

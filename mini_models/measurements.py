@@ -8,15 +8,17 @@ import json
 import os
 from pathlib import Path
 
-from mini_models import in_context, matching, power_law, ring
+from mini_models import finetuning, in_context, matching, power_law, pretraining, ring
 
 RESULTS = Path(__file__).parent / "results"
 
 # each: a function of say(text), called as it goes, that returns what json can store
 MEASUREMENTS = {
+    "finetuning": finetuning.measure,
     "gan-ring": ring.measure,
     "in-context": in_context.measure,
     "matching": matching.measure,
+    "pretraining": pretraining.measure,
     "scaling": power_law.measure,
 }
 

@@ -19,12 +19,11 @@ from mini_models.devices import best_device, device_of
 from mini_models.masking import Masking, ordinary_ids
 from mini_models.train import train
 
-STEPS, SEEDS = 3000, (0, 1, 2)
+STEPS, SEEDS = 2500, (0, 1, 2)
 VARIANTS = {  # what differs from the recipe
     "both sides, 80/10/10": {},
     "from left to right": {"left_to_right": True},
     "always [MASK]": {"masking": Masking(masked=1.0, random=0.0)},
-    "no token kept, 80/20/0": {"masking": Masking(masked=0.8, random=0.2)},
 }
 
 

@@ -127,6 +127,7 @@ def next_command(model, path: Path) -> str:
     """What one may do with a model of this kind on the command line."""
     how = {
         "GPT": f"write {path}",
+        "BERTForPretraining": f'fill {path} --text "… [MASK] …"',
         "GAN": f"draw {path} --out drawn.png",
         "TextGenerator": f'draw {path} --prompt "a small red circle" --out drawn.png',
     }.get(type(model).__name__)
