@@ -134,14 +134,14 @@ RECIPES = {
         "restores hidden words: 1.3 million weights, speeches and Moby-Dick; half an hour on two "
         "cores",
         BERTConfig(context_length=128, n_layers=4, n_heads=4, d_model=128),
-        TrainConfig(steps=15000, lr=3e-3, optimizer="muon", muon_lr=0.01, warmup=200, decay=0.7),
+        TrainConfig(steps=9000, lr=3e-3, optimizer="muon", muon_lr=0.01, warmup=200, decay=0.7),
         batch_size=32,
         pairs=True,
     ),
     "bert-tang": BERTRecipe(
         "restores hidden characters of Tang quatrains; minutes on two cores",
         BERTConfig(vocab_size=4200, context_length=34, n_layers=4, n_heads=4, d_model=96),
-        TrainConfig(steps=12000, lr=3e-3, optimizer="muon", muon_lr=0.01, warmup=100, decay=0.7),
+        TrainConfig(steps=6000, lr=3e-3, optimizer="muon", muon_lr=0.01, warmup=100, decay=0.7),
         batch_size=64,
     ),
 }
