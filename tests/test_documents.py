@@ -97,6 +97,7 @@ def test_one_from_elsewhere_begins_a_sentence_of_another_document_of_the_same_ki
         assert a[0][0] != b[0][0] and b[0][2] == 0
         assert docs[a[0][0]].kind == docs[b[0][0]].kind
     assert len({b[0][0] for _, b in strays}) == len(docs)  # and every document lends some
+    assert len({b[0][:2] for _, b in strays}) > 40  # of the 67 sentences, not only first ones
 
 
 def test_half_of_the_second_passages_are_from_elsewhere(pairs):
@@ -110,6 +111,7 @@ def test_an_epoch_begins_once_at_every_sentence_but_the_last_of_a_document():
     docs, tokenizer = toy([9, 14, 3, 22, 2, 17], words=1)
     starts = sum(len(doc.sentences) - 1 for doc in docs)  # 61
     batches = PairBatches(docs, tokenizer, 10, 1)
+    orders = []
     for epoch in range(2):
         first = []
         for step in range(epoch * starts, (epoch + 1) * starts):
@@ -117,6 +119,8 @@ def test_an_epoch_begins_once_at_every_sentence_but_the_last_of_a_document():
             first.append(places(tokenizer, a)[0][:2])
         expected = [(d, s) for d, doc in enumerate(docs) for s in range(len(doc.sentences) - 1)]
         assert sorted(first) == expected and first != expected
+        orders.append(first)
+    assert orders[0] != orders[1]
     sizes = {1: 61, 2: 30, 60: 1, 61: 1, 100: 1}  # pairs in a batch, whole batches in an epoch
     assert {n: len(PairBatches(docs, tokenizer, 10, n)) for n in sizes} == sizes
 
@@ -216,7 +220,10 @@ def test_a_step_gives_the_same_pairs_every_time_and_a_seed_others():
             assert torch.equal(one, other)
     assert all(torch.equal(one, other) for one, other in zip(late, a[30]))
     assert not torch.equal(a[0][0], a[1][0])
-    assert not torch.equal(a[0][0], PairBatches(docs, tokenizer, 16, 8, seed=1)[0][0])
+    other = PairBatches(docs, tokenizer, 16, 8, seed=1)
+    assert not torch.equal(a[0][0], other[0][0])
+    told, told_otherwise = (torch.cat([x[i][3] for i in range(8)]) for x in (a, other))
+    assert not torch.equal(told, told_otherwise)
 
 
 def test_a_first_passage_too_long_keeps_its_end_and_a_second_its_beginning():
