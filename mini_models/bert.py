@@ -209,7 +209,7 @@ def fill(model: BERTForPretraining, tokenizer, text: str, k: int = 5) -> list[li
     if not (ids == mask).any():
         raise ValueError("there is nothing to fill in: write [MASK] for each hidden token")
     logits, _ = model(ids, where=ids == mask)  # [N, V]
-    best = logits.softmax(dim=-1).topk(k)
+    best = logits.softmax(dim=-1).topk(min(k, logits.shape[-1]))
     return [
         [(tokenizer.tokens[i], p) for i, p in zip(row_ids, row)]
         for row_ids, row in zip(best.indices.tolist(), best.values.tolist())

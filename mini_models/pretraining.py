@@ -48,7 +48,7 @@ def play(recipe, seed: int) -> dict[str, float]:
     found = task.measure(model)
     if not recipe.left_to_right:
         poems = torch.cat([whole_of(batch) for batch in task.held_out])
-        found["misprints"] = float(misprints(model, poems, task.tokenizer).mean())
+        found["misprints"] = float(misprints(model, poems, task.tokenizer).float().mean())
     return {name: round(value, 4) for name, value in found.items()}
 
 

@@ -2,6 +2,7 @@
 done from its texts to its scores."""
 
 import dataclasses
+import json
 import random
 
 import numpy as np
@@ -16,7 +17,6 @@ from mini_models.finetuning import (
     POETS,
     TAGS,
     Job,
-    batch_for,
     config_for,
     entity_scores,
     linear_tags,
@@ -77,12 +77,14 @@ def test_a_fresh_draw_of_few_is_part_of_the_texts_and_a_pure_function_of_the_see
 
 
 @pytest.mark.parametrize("n", [1, 16, 64, 256, 1024, 9146])
-def test_training_takes_three_epochs_or_sixty_steps(n):
-    for name, frozen in (("sentiment", False), ("poets", True)):
-        config = config_for(JOBS[name], n, frozen, seed=2)
-        assert config.steps >= 60 and config.steps * batch_for(n) >= 3 * n
-        assert config.steps == 60 or (config.steps - 1) * batch_for(n) < 3 * n
-        assert config.lr == (5e-3 if frozen else JOBS[name].lr) and config.seed == 2
+def test_tuning_takes_three_epochs_or_sixty_steps_and_a_head_alone_no_more_than_300(n):
+    for job in JOBS.values():
+        for B in (8, job.batch_size):
+            tuned, frozen = (config_for(job, n, B, how, seed=2) for how in (False, True))
+            assert tuned.steps >= 60 and tuned.steps * B >= 3 * n
+            assert tuned.steps == 60 or (tuned.steps - 1) * B < 3 * n
+            assert frozen.steps == min(tuned.steps, 300)
+            assert (tuned.lr, frozen.lr) == (job.lr, 5e-3) and tuned.seed == frozen.seed == 2
 
 
 def test_the_poets_are_those_with_most_quatrains_and_none_is_held_out_alone():
@@ -111,7 +113,7 @@ def test_every_job_goes_from_its_texts_to_its_scores(name, monkeypatch):
     torch.manual_seed(0)
     body = small_body(name)
     few = dataclasses.replace(job, body=lambda: body, texts=lambda: (train[:40], held_out[:30]))
-    short = dataclasses.replace(config_for(job, 16, True, 0), steps=3)
+    short = dataclasses.replace(config_for(job, 16, 8, True, 0), steps=3)
     monkeypatch.setattr(finetuning, "config_for", lambda *_: short)
     scores = play(few, 16, frozen=True, seed=0)
     assert list(scores)[0] == {"names": "f1", "answers": "f1"}.get(name, "accuracy")
@@ -137,18 +139,28 @@ def test_what_is_measured_has_every_size_every_seed_and_is_what_json_can_store(m
         played.append((n, frozen, seed))
         return {"accuracy": np.float64(0.123456)}
 
-    texts = [Labelled("a", "good")] * 70
-    job = Job(None, None, lambda: (texts, texts[:5]), None, None, lambda *_: {"accuracy": 1 / 3})
+    texts = [Labelled(str(i), "good") for i in range(70)]
+    drawn = []
+
+    def baseline(few, held_out):
+        drawn.append(tuple(few))
+        return {"accuracy": 1 / 3}
+
+    job = Job(None, None, lambda: (texts, texts[:5]), None, None, baseline)
     monkeypatch.setattr(finetuning, "JOBS", {"one": job})
     monkeypatch.setattr(finetuning, "play", pretend)
+    monkeypatch.setattr(finetuning, "SIZES", {16: (0, 1), 64: (0, 1), 10_000: (0,)})
     found = finetuning.measure(told.append)["one"]
     assert (found["train"], found["held_out"], found["sizes"]) == (70, 5, [16, 64, 70])
-    assert found["baseline"] == {n: {"accuracy": 0.3333} for n in (16, 64, 70)}
+    assert found["baseline"] == {16: [{"accuracy": 0.3333}] * 2, 64: [{"accuracy": 0.3333}] * 2,
+                                 70: [{"accuracy": 0.3333}]}  # fmt: skip
     assert found["frozen"] == found["tuned"]
-    assert found["tuned"][16] == [{"accuracy": 0.1235}] * 3
+    assert found["tuned"][16] == [{"accuracy": 0.1235}] * 2
     assert type(found["tuned"][16][0]["accuracy"]) is float
-    assert len(set(played)) == 3 * 2 * 3 and len(told) == 6
-    assert told[0] == "one, 16 labels, frozen: accuracy 0.123"
+    sizes = {16: 2, 64: 2, 70: 1}
+    every = [(n, how, s) for n, k in sizes.items() for how in (True, False) for s in range(k)]
+    assert sorted(played) == sorted(every) and len(set(drawn)) == 5 and len(told) == 6
+    assert json.loads(json.dumps(found))["tuned"]["70"] == [{"accuracy": 0.1235}]
 
 
 def test_rounded_keeps_four_digits():
