@@ -41,12 +41,26 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, metavar="DIR", help="where to write, else runs/RECIPE")
     p.add_argument("--resume", action="store_true", help="continue from the last checkpoint in DIR")
 
-    p = commands.add_parser("eval", help="measure a model on what was held out")
-    p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
+    ask_a_model(commands)
+
+    p = commands.add_parser("measure", help="repeat an experiment of the book")
+    p.add_argument("name", help="a measurement of the list")
+    p.add_argument("--out", type=Path, metavar="FILE", help="of JSON, else runs/NAME.json")
+    return top
+
+
+def ask_a_model(commands) -> None:
+    """The commands that take a trained model."""
+
+    def asking(command: str, about: str) -> argparse.ArgumentParser:
+        p = commands.add_parser(command, help=about)
+        p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
+        return p
+
+    p = asking("eval", "measure a model on what was held out")
     p.add_argument("--text", metavar="FILE", help="what it was trained on, if not the recipe's")
 
-    p = commands.add_parser("write", help="continue a prompt")
-    p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
+    p = asking("write", "continue a prompt")
     p.add_argument("--prompt", default="\n", metavar="TEXT")
     p.add_argument("--tokens", type=positive, default=400, metavar="N", help="at most")
     p.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 is greedy")
@@ -54,22 +68,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--top-p", type=float, metavar="P", help="only the fewest that reach P together")
     p.add_argument("--seed", type=int, metavar="N", help="the same seed writes the same text")
 
-    p = commands.add_parser("fill", help="restore what is hidden in a text")
-    p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
+    p = asking("fill", "restore what is hidden in a text")
     p.add_argument("--text", required=True, metavar="TEXT", help="with [MASK] for a hidden token")
     p.add_argument("--guesses", type=positive, default=5, metavar="N", help="for each of them")
 
-    p = commands.add_parser("draw", help="pictures, of a prompt where the model reads one")
-    p.add_argument("name", help="a model of the list, or the path of a .safetensors file")
+    p = asking("draw", "pictures, of a prompt where the model reads one")
     p.add_argument("--prompt", metavar="TEXT", help="what to draw")
     p.add_argument("--out", type=Path, required=True, metavar="FILE", help="of the picture, .png")
     p.add_argument("--images", type=positive, default=1, metavar="N", help="drawn side by side")
     p.add_argument("--seed", type=int, metavar="N", help="the same seed draws the same pictures")
-
-    p = commands.add_parser("measure", help="repeat an experiment of the book")
-    p.add_argument("name", help="a measurement of the list")
-    p.add_argument("--out", type=Path, metavar="FILE", help="of JSON, else runs/NAME.json")
-    return top
 
 
 def positive(text: str) -> int:

@@ -75,7 +75,13 @@ def split_documents(docs, held_out: float = 0.1) -> tuple[list[Document], list[D
     if not held:
         raise ValueError(f"{len(train)} documents are too few to hold out {held_out} of each kind")
     seen = {sentence for doc in held for sentence in doc.sentences}
-    return [part for doc in train for part in _parts(doc, seen)], held
+    parts = [part for doc in train for part in _parts(doc, seen)]
+    if not parts:
+        raise ValueError(
+            f"of {len(train)} documents nothing is left to learn from, since their sentences stand "
+            f"in the {len(held)} held out too: give documents that differ"
+        )
+    return parts, held
 
 
 def _parts(doc: Document, left_out: set[str]) -> list[Document]:

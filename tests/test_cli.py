@@ -155,6 +155,23 @@ def test_draw_writes_pictures_and_the_same_seed_the_same(tmp_path, painter, caps
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_fill_prints_the_guesses_for_each_hidden_token(capsys):
+    main(["fill", "bert-tang", "--text", "床前明[MASK]光，疑是[MASK]上霜。", "--guesses", "3"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert len(first.split("  ")) == len(second.split("  ")) == 3
+    assert first.split()[0] == "月" and 0 < float(first.split()[1]) < 1
+
+
+def test_what_cannot_be_filled_is_one_line(capsys):
+    said = refusal(capsys, "fill", "gpt-tang", "--text", "[MASK]")
+    assert "restores no hidden token: choose one of bert-english, bert-tang" in said
+    said = refusal(capsys, "fill", "bert-tang", "--text", "床前明月光")
+    assert "write [MASK] for each hidden token" in said
+    assert "do not fit in a context of 34" in refusal(
+        capsys, "fill", "bert-tang", "--text", "[MASK]" * 40
+    )
+
+
 def test_a_killed_run_resumes_and_ends_as_if_it_had_not_been(tmp_path, text):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train_quick(whole, "--text", text, "--steps", 150)
