@@ -51,6 +51,7 @@ class Job:
     baseline: Callable  # (train, held_out) -> the same, by scikit-learn
     lr: float = 1e-4
     batch_size: int = 32  # with more than 256 labels, else 8
+    epochs: int = 3
 
 
 def entity_scores(truth: Sequence[Tagged], given: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -147,7 +148,7 @@ JOBS = {
         cache(tang_body), lambda d: SequenceHead(d, POETS), quatrains_by_poet,
         lambda texts, tokenizer, T: examples.of_texts(texts, tokenizer, poets(), T),
         class_scores, lambda train, held_out: linear_text(train, held_out, "char"),
-        lr=5e-4,
+        lr=3e-4, batch_size=16, epochs=10,
     ),
 }  # fmt: skip
 
@@ -171,8 +172,8 @@ def play(job: Job, n: int, frozen: bool, seed: int) -> dict[str, float]:
 
 
 def config_for(job: Job, n: int, batch_size: int, frozen: bool, seed: int) -> TrainConfig:
-    """Three epochs, or sixty steps if that is more; a head alone takes fewer, longer ones."""
-    steps = max(60, math.ceil(3 * n / batch_size))
+    """The job's epochs, or sixty steps if that is more; a head alone takes fewer, longer ones."""
+    steps = max(60, math.ceil(job.epochs * n / batch_size))
     return TrainConfig(
         steps=min(steps, 300) if frozen else steps, lr=5e-3 if frozen else job.lr,
         warmup=steps // 10, decay=0.9, betas=(0.9, 0.999), weight_decay=0.01, seed=seed,

@@ -12,9 +12,7 @@ import hashlib
 import json
 import random
 import re
-import string
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,22 +162,6 @@ def calibrate(scores: Tensor, content_free: Tensor) -> Tensor:
     """
     p = scores.softmax(dim=-1) / content_free.softmax(dim=-1).mean(dim=0)
     return p / p.sum(dim=-1, keepdim=True)
-
-
-def token_f1(answer: str, truth: str) -> float:
-    """Harmonic mean of precision and recall over words (Rajpurkar et al. 2016, section 6.1).
-
-    Case, punctuation and the English articles do not count, as in SQuAD's own scorer.
-    """
-    a, t = (Counter(normalised(text).split()) for text in (answer, truth))
-    shared = (a & t).total()
-    return 2 * shared / (a.total() + t.total()) if shared else 0.0
-
-
-def normalised(text: str) -> str:
-    """Lower case, without punctuation, English articles and repeated spaces."""
-    text = "".join(c for c in text.lower() if c not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
 def interval(outcomes, times: int = 2000, seed: int = 0) -> tuple[float, float]:

@@ -82,7 +82,7 @@ def plays() -> dict[str, str]:
     return {title: text[a:b].strip() for title, a, b in zip(FIRST_LINES, starts, ends)}
 
 
-def words_of(sentence: str) -> list[str]:
+def words_and_marks(sentence: str) -> list[str]:
     """The words of a sentence: punctuation stands alone, and 's is a word of its own."""
     return [word for word, _ in _words(sentence)]
 

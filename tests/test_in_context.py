@@ -21,7 +21,6 @@ from mini_models.in_context import (
     interval,
     label_scores,
     tasks,
-    token_f1,
 )
 
 CHARACTERS = "\n abcdefghijklmnopqrstuvwxyz=>"
@@ -97,22 +96,6 @@ def test_the_interval_is_scipys_where_only_the_questions_are_drawn():
     known = bootstrap((scores,), np.mean, method="percentile", n_resamples=9999, rng=1)
     expected = (known.confidence_interval.low, known.confidence_interval.high)
     assert_close(interval([scores[None]], times=9999), expected, atol=0.005, rtol=0)
-
-
-@pytest.mark.parametrize(
-    "answer, truth, f1",
-    [
-        ("The Mayor!", "mayor", 1.0),
-        ("of the red house", "a red house", 0.8),
-        ("red red house", "red house", 0.8),  # a word counts as often as both have it
-        ("blue", "red", 0.0),
-        ("", "red", 0.0),
-        ("nine loaves", "nine", 2 / 3),
-        ("anthem", "them", 0.0),  # articles are words, not parts of words
-    ],
-)
-def test_f1_by_hand(answer, truth, f1):
-    assert_close(token_f1(answer, truth), f1)
 
 
 # properties

@@ -23,7 +23,7 @@ from mini_models.names_data import (
     silver,
     speakers_of,
     word_features,
-    words_of,
+    words_and_marks,
 )
 
 
@@ -168,7 +168,7 @@ def test_the_gold_set_keeps_its_rules():
 
 
 def test_words_are_split_so_that_names_stand_alone():
-    assert words_of("Romeo's man, o'er-tir'd--is't Brutus' or Ague-cheek's?") == [
+    assert words_and_marks("Romeo's man, o'er-tir'd--is't Brutus' or Ague-cheek's?") == [
         *("Romeo", "'s", "man", ",", "o'er-tir'd", "--", "is't", "Brutus", "'", "or"),
         *("Ague-cheek", "'s", "?"),
     ]
