@@ -65,6 +65,7 @@ PLUMBING = {
     *("write_squad", "squad_scores", "stories", "span_baseline", "rated_reviews"),
     *("film_reviews", "Job", "class_scores", "linear_text", "linear_tags", "linear_spans"),
     *("quatrains_by_poet", "poets", "tang_body", "of_stories", "span_scores", "f1_first"),
+    *("of_tags", "tag_scores", "renamed"),
     *("some", "config_for", "measure_job", "rounded", "plays", "words_and_marks", "speakers_of"),
     *("silver", "gold", "word_features"),
     *("Thing", "Scene", "caption", "parse", "scenes", "draw", "distance", "coverage"),
