@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mini_models.labelled import Labelled, Tagged, read_labelled, read_tagged
+from mini_models.labelled import Labelled, Tagged, read_labelled, read_tagged, renamed
 
 
 @pytest.fixture
@@ -139,3 +139,12 @@ def test_another_encoding_is_refused(file, read):
 def test_each_word_needs_a_tag(words, tags):
     with pytest.raises(ValueError, match=f"has {len(words)} words and {len(tags)} tags"):
         Tagged(words, tags)
+
+
+def test_renamed_words_are_those_with_a_tag_and_no_others():
+    sentences = [Tagged(("O", "Romeo", "Montague"), ("O", "B-PER", "I-PER"))] * 200
+    changed = [s for s in renamed(sentences) if s.words != sentences[0].words]
+    assert 70 < len(changed) < 130 and renamed(sentences) == renamed(sentences)
+    assert all(s.words[0] == "O" and s.tags == sentences[0].tags for s in changed)
+    assert len({s.words[1] for s in changed}) > 60 and all(s.words[1].istitle() for s in changed)
+    assert renamed(sentences, share=0) == sentences
