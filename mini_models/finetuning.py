@@ -188,11 +188,8 @@ def play(job: Job, n: int, frozen: bool, seed: int) -> dict[str, float]:
 
 
 def config_for(job: Job, n: int, batch_size: int, frozen: bool, seed: int) -> TrainConfig:
-    """The job's epochs, or sixty steps if that is more; a head alone takes 300 steps, or 600 with
-    more than 256 labels, at a higher rate."""
-    steps = max(60, math.ceil(job.epochs * n / batch_size))
-    if frozen:
-        steps = 300 if n <= 256 else 600
+    """The job's epochs, or sixty steps if that is more; for a head alone 300, at a higher rate."""
+    steps = 300 if frozen else max(60, math.ceil(job.epochs * n / batch_size))
     return TrainConfig(
         steps=steps, lr=5e-3 if frozen else job.lr,
         warmup=steps // 10, decay=0.9, betas=(0.9, 0.999), weight_decay=0.01, seed=seed,
