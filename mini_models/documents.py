@@ -101,7 +101,8 @@ class PairBatches:
 
     A passage is one sentence or more. The first begins at any sentence and fills half of the
     context; half the time the next passage follows, otherwise one of another document of the same
-    kind. `batches[step]` is a pure function of the step; an epoch begins at every sentence once.
+    kind (of one that `split_documents` has cut, now and then the other part). `batches[step]` is a
+    pure function of the step; an epoch begins at every sentence once.
 
     Args:
         docs: at least two of each kind.

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from mini_models.labelled import Labelled, Tagged
+from mini_models.masking import IGNORED
 from mini_models.pieces import word_spans
 from mini_models.squad import Question
-
-IGNORED = -100  # a target that no loss counts
 
 
 @dataclass(frozen=True)
