@@ -8,7 +8,7 @@ READY := .venv/ready
 SITE := _build/html/index.html
 SOURCES := _config.yml _toc.yml $(shell find book notebooks tools -type f -not -path '*/.*' -not -path '*/__pycache__/*')
 
-.PHONY: book test notebooks serve bench lint clean
+.PHONY: book test notebooks gallery serve bench lint clean
 .DELETE_ON_ERROR:
 
 book: $(SITE)  ## build the site
@@ -20,6 +20,9 @@ test: $(READY) $(SITE)  ## unit tests, the built site, and every notebook agains
 
 notebooks: $(READY)  ## run every chapter again and store its outputs
 	$(BIN)/python tools/notebooks.py run notebooks/*.ipynb
+
+gallery: $(READY)  ## let every model draw the page book/gallery.md again
+	$(BIN)/python tools/gallery.py
 
 serve: $(SITE)  ## show the site at http://localhost:8000
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

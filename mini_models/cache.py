@@ -35,10 +35,19 @@ class KeyValueCache:
         head: the weight of the output layer, [V, D].
         batch: how many sequences are read side by side, B.
         context_length: how many positions there is room for.
+        masks: where each layer may look if it is not everywhere before, bool
+            [L, context_length, context_length].
     Raises: ValueError if the blocks are post-norm.
     """
 
-    def __init__(self, transformer: nn.Module, head: Tensor, batch: int, context_length: int):
+    def __init__(
+        self,
+        transformer: nn.Module,
+        head: Tensor,
+        batch: int,
+        context_length: int,
+        masks: Tensor | None = None,
+    ):
         blocks = transformer.blocks
         if not blocks[0].pre_norm:
             raise ValueError("the blocks are post-norm: a key-value cache reads pre-norm blocks")
@@ -48,6 +57,7 @@ class KeyValueCache:
         head_width = head.shape[1] // self.n_heads
         shape = (len(blocks), 2, batch, self.n_heads, context_length, head_width)
         self.buffer = torch.empty(shape, dtype=head.dtype, device=head.device)
+        self.masks = [None] * len(blocks) if masks is None else masks
         self.layers = [(kv, *_functions(block)) for kv, block in zip(self.buffer, blocks)]
         self.norm, self.head = _normalise(transformer.norm), _multiply(head)
 
@@ -65,14 +75,16 @@ class KeyValueCache:
                 f"{end} positions do not fit in a cache of {self.context_length}: "
                 "read fewer, or make a larger cache"
             )
-        mask = causal_mask(T, end, x.device) if T > 1 else None  # the newest sees all before it
-        for kv, norm1, qkv, out, norm2, inner, activation, outer in self.layers:
+        causal = causal_mask(T, end, x.device) if T > 1 else None  # the newest sees all before it
+        for layer, mask in zip(self.layers, self.masks):
+            kv, norm1, qkv, out, norm2, inner, activation, outer = layer
             new = qkv(norm1(x)).view(B, T, 3, H, D // H).permute(2, 0, 3, 1, 4)  # [3, B, H, T, K]
             if self.rotary is not None:
                 new = torch.cat([self.rotary(new[:2], start), new[2:]])
             kv[:, :, :, start:end] = new[1:]
             keys, values = kv[:, :, :, :end].unbind(0)  # each [B, H, end, K]
-            heads = _attend(new[0], keys, values, mask)  # [B, H, T, K]
+            allowed = causal if mask is None else mask[start:end, :end]
+            heads = _attend(new[0], keys, values, allowed)  # [B, H, T, K]
             x = x + out(heads.transpose(1, 2).reshape(B, T, D))
             x = x + outer(activation(inner(norm2(x))))
         self.length = end
@@ -100,6 +112,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return scaled_dot_product_attention(q, k, v, mask)
     q, k, v = (t.flatten(0, 1) for t in (q, k, v))  # [B * H, ...], views
     scores = torch.baddbmm(q.new_zeros(1), q, k.mT, beta=0, alpha=K**-0.5)  # [B * H, 1, S]
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
     return torch.bmm(scores.softmax(dim=-1), v).view(B, H, T, K)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mini_models.documents import documents, split_documents  # noqa: F401 (all data is found here)
+from mini_models.emoji import emoji, emoji_split  # noqa: F401 (all data is found here)
 from mini_models.fashion import fashion_mnist  # noqa: F401 (all data is found here)
 from mini_models.masking import IGNORED
 from mini_models.shapes_data import ShapesBatches, shapes  # noqa: F401 (all data is found here)

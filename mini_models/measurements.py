@@ -8,12 +8,13 @@ import json
 import os
 from pathlib import Path
 
-from mini_models import finetuning, in_context, matching, power_law, pretraining, ring
+from mini_models import dvae_rates, finetuning, in_context, matching, power_law, pretraining, ring
 
 RESULTS = Path(__file__).parent / "results"
 
 # each: a function of say(text), called as it goes, that returns what json can store
 MEASUREMENTS = {
+    "dvae": dvae_rates.measure,
     "finetuning": finetuning.measure,
     "gan-ring": ring.measure,
     "in-context": in_context.measure,

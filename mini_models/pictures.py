@@ -24,8 +24,9 @@ def drawn(model: nn.Module, tokenizer, prompt: str | None, n: int, generator=Non
             raise ValueError("this model reads no text: draw without a prompt")
         return model.draw(model.latents(n, generator))
     if not (prompt or "").strip():
-        words = " ".join(tokenizer.words)
-        raise ValueError(f"there is no prompt: say what to draw, in these words: {words}")
+        words = " ".join(getattr(tokenizer, "words", []))  # where it knows no others
+        said = f", in these words: {words}" if words else ", such as 'a red apple' or '红苹果'"
+        raise ValueError(f"there is no prompt: say what to draw{said}")
     ids = tokenizer.encode_batch([prompt], model.config.text_length)
     return model.draw(ids.repeat(n, 1), generator)
 

@@ -5,13 +5,22 @@
 its `prepare(text, seed)` gives a `Task`.
 """
 
-from mini_models import bert_recipes, image_recipes, shapes_recipes, text_recipes
+from mini_models import (
+    bert_recipes,
+    clip_recipes,
+    dalle_recipes,
+    image_recipes,
+    shapes_recipes,
+    text_recipes,
+)
 
 RECIPES = {
     **text_recipes.RECIPES,
     **bert_recipes.RECIPES,
     **image_recipes.RECIPES,
     **shapes_recipes.RECIPES,
+    **dalle_recipes.RECIPES,
+    **clip_recipes.RECIPES,
 }
 
 

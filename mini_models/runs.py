@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from mini_models import recipes, zoo
 from mini_models.devices import best_device
+from mini_models.eight_bits import packed, unpacked
 from mini_models.processes import (
     noticing_lost_processes,
     process_count,
@@ -112,10 +113,10 @@ def ending_together(out: Path):
 
 
 def finish(task, trained, card: dict, path: Path, device) -> None:
-    """Measure what training has come to, in the half precision that it is stored in, and save."""
+    """Measure what training has come to, in the 8 bits that it is stored in, and save."""
     model = task.settle(trained)
     card["parameters"] = sum(p.numel() for p in model.parameters())  # of what is kept
-    model.load_state_dict({k: v.float() for k, v in zoo.halved(model).items()})
+    model.load_state_dict(unpacked(packed(model.state_dict())))
     found = task.measure(model.to(device).eval())
     card |= {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
     zoo.save(path, model.cpu(), task.tokenizer, card)

@@ -19,6 +19,7 @@ from mini_models.bert import (
     BERT_LARGE,
     BERTConfig,
 )
+from mini_models.dalle import DALLEConfig
 from mini_models.gpt import (
     GPT2_LARGE,
     GPT2_MEDIUM,
@@ -29,21 +30,6 @@ from mini_models.gpt import (
 )
 
 PF_DAY = 1e15 * 24 * 60 * 60  # FLOPs
-
-
-@dataclass(frozen=True)
-class DALLEConfig:
-    """All sizes of one DALL-E: a stream of text tokens, then image tokens."""
-
-    text_vocab_size: int
-    image_vocab_size: int
-    text_length: int  # tokens
-    image_length: int
-    n_layers: int  # L
-    n_heads: int  # H
-    d_model: int  # D
-    d_ff: int | None = None  # F; None: 4 D
-
 
 BERT = {
     "base-uncased": BERT_BASE,
@@ -70,9 +56,9 @@ GPT3 = {
 # Ramesh et al. 2021: the widths of table 1, in heads of 64. Only the largest model's 64 layers are
 # printed; 62 and 56 are inferred, as depths that give the other two their printed parameters.
 DALLE = {
-    "2.8B": DALLEConfig(16384, 8192, 256, 1024, 62, 30, 1920),
-    "5.6B": DALLEConfig(16384, 8192, 256, 1024, 56, 45, 2880),
-    "12.0B": DALLEConfig(16384, 8192, 256, 1024, 64, 62, 3968),
+    "2.8B": DALLEConfig(16384, 8192, 256, 1024, 62, 30, 1920, kernel=11),
+    "5.6B": DALLEConfig(16384, 8192, 256, 1024, 56, 45, 2880, kernel=11),
+    "12.0B": DALLEConfig(16384, 8192, 256, 1024, 64, 62, 3968, kernel=11),
 }
 
 
@@ -90,7 +76,8 @@ def n_params(config) -> int:
         is the embedding again.
     BERT: V tokens, T positions, the segments, 2 of the first LayerNorm, and D + 1 of the layer on
         top of [CLS], the pooler. `pretraining_head_params` are extra.
-    DALL-E: its text and image tokens; how it tells positions apart is not counted.
+    DALL-E: its text and image tokens. Paddings, positions and the last LayerNorm, which
+        `dalle.StreamDecoder` has as well, are not counted.
 
     Raises: ValueError if the config is none of these.
     """

@@ -91,9 +91,10 @@ class Transformer(nn.Module):
         )
         self.norm = LayerNorm(d_model, eps) if pre_norm else nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor | str | None = None) -> Tensor:
-        """x [B, T, D] to [B, T, D]; mask as in `MultiHeadAttention`."""
-        for block in self.blocks:
+    def forward(self, x: Tensor, mask: Tensor | str | list | None = None) -> Tensor:
+        """x [B, T, D] to [B, T, D]; mask as in `MultiHeadAttention`, or a list of one a block."""
+        masks = mask if isinstance(mask, list) else [mask] * len(self.blocks)
+        for block, mask in zip(self.blocks, masks, strict=True):
             x = block(x, mask)
         return self.norm(x)
 

@@ -1,8 +1,8 @@
 """Zoo: trained models, ready to use.
 
-Each is two files: the weights in half precision (safetensors), with the kind of model, its sizes
-and the alphabet that they belong to; and a card (JSON) that says how they were made and how good
-they are.
+Each is two files: the weights (safetensors), in 8 bits or, in older files, in half precision, with
+the kind of model, its sizes and the alphabet that they belong to; and a card (JSON) that says how
+they were made and how good they are.
 """
 
 import json
@@ -10,9 +10,14 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from mini_models.bert import BERTConfig, BERTForPretraining
+from mini_models.captions import CaptionTokenizer
+from mini_models.clip import CLIP, CLIPConfig
+from mini_models.dalle import DALLE, DALLEConfig
+from mini_models.dvae import DVAE, DVAEConfig
+from mini_models.eight_bits import packed, unpacked
 from mini_models.fidelity import Classifier, ClassifierConfig
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
@@ -33,11 +38,15 @@ KINDS = {
     "GAN": (GAN, GANConfig),
     "Classifier": (Classifier, ClassifierConfig),
     "TextGenerator": (TextGenerator, TextToImageConfig),
+    "DVAE": (DVAE, DVAEConfig),
+    "DALLE": (DALLE, DALLEConfig),
+    "CLIP": (CLIP, CLIPConfig),
 }
 ALPHABETS = {
     "characters": CharTokenizer,
     "words": WordTokenizer,
     "tokens": WordPiece,
+    "merges": CaptionTokenizer,
 }  # as a file calls them
 
 
@@ -71,21 +80,11 @@ def load(name: str) -> tuple[nn.Module, CharTokenizer | None]:
     except TypeError as error:
         said = f"{path} was written for another version of {config.__name__}: {error}"
         raise ValueError(said) from None
-    load_weights(model, {k: _widened(v) for k, v in tensors.items()}, path)
+    load_weights(model, unpacked(tensors), path)
     tokenizers = [
         make(about[alphabet]) for alphabet, make in ALPHABETS.items() if alphabet in about
     ]
     return model.eval(), next(iter(tokenizers), None)
-
-
-def halved(model: nn.Module) -> dict[str, Tensor]:
-    """The numbers of a model as they are stored: half precision, but for whole numbers."""
-    state = model.state_dict()
-    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x.float() if x.is_floating_point() else x
 
 
 def card(name: str) -> dict:
@@ -124,5 +123,5 @@ def save(path: Path, model: nn.Module, tokenizer, card: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".json.part")
     part.write_text(text, encoding="utf-8")
-    write_safetensors(path, halved(model), about)
+    write_safetensors(path, packed(model.state_dict()), about)
     os.replace(part, path.with_suffix(".json"))

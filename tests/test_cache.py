@@ -78,6 +78,17 @@ def test_a_product_in_another_form_is_the_same_product(
             assert_close(package._multiply(weight, b)(x), expected)
 
 
+@pytest.mark.parametrize("sizes", [[1] * T, [2, 4], [5, 1], [T]])
+@pytest.mark.parametrize("batch", [1, B])
+def test_with_a_mask_for_each_layer_it_equals_the_model_with_those_masks(sizes, batch):
+    masks = (draw(L, T, T, seed=4) > 0).tril() | torch.eye(T, dtype=torch.bool)
+    model, x, head = stack(), draw(batch, T, D), draw(V, D)
+    expected = model(x, list(masks)) @ head.T
+    assert not torch.allclose(expected, model(x, "causal") @ head.T)
+    cache = KeyValueCache(model, head, batch, T, masks)
+    assert_close(torch.cat([cache.read(part) for part in x.split(sizes, dim=1)], 1), expected)
+
+
 # properties
 
 

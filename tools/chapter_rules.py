@@ -48,6 +48,9 @@ CHAPTER_OF = {
     "oracle": "13_text_to_image_gan",
     "matching_data": "13_text_to_image_gan",
     "text_to_image_gan": "13_text_to_image_gan",
+    "dvae": "14_dvae",
+    "vq": "14_dvae",
+    "clip": "16_clip",
 }
 # what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
 PLUMBING = {
@@ -75,6 +78,11 @@ PLUMBING = {
     *("GANConfig", "GAN", "gan_loss", "RingBatches", "players", "centres", "play", "look"),
     *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments"),
     *("bootstrap", "precision_recall"),
+    *("packed", "unpacked"),
+    *("Emoji", "Pictures", "emoji", "emoji_split", "caption_of", "CaptionTokenizer"),
+    *("emoji_tokenizer", "EmojiBatches", "fitting", "moved"),
+    *("CLIPConfig", "clip_loss", "chance_at"),
+    *("DVAEConfig", "dvae_loss", "check_images", "check_ids", "VQVAE", "vq_loss"),
     "forward_flops",  # chapter 04 writes it out in an assert
 }
 LOCAL = re.compile(

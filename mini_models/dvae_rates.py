@@ -1,0 +1,98 @@
+"""dVAE rates: how many bits the words of a picture may hold, and what is lost of the picture.
+
+Small dVAEs of `shapes` that differ in their grid or their codebook, one with another weight of the
+KL term, and one with nearest vectors instead of draws, each trained for seconds.
+
+Source   Ramesh et al. 2021, arXiv:2102.12092, section 2.1 and its footnote 4 (a larger weight of
+         the KL term, and more words in use)
+Derived  notebooks/14_dvae.ipynb
+"""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from mini_models import oracle
+from mini_models.dalle_recipes import Pictures, through, words_of
+from mini_models.data import RowBatches
+from mini_models.dvae import DVAE, DVAEConfig, dvae_loss
+from mini_models.shapes_data import shapes
+from mini_models.train import TrainConfig, train
+from mini_models.vq import VQVAE, vq_loss
+
+SMALL = DVAEConfig(codes=128, width=32, temperature_steps=300)
+HOW = TrainConfig(steps=600, lr=2e-3, warmup=20, betas=(0.9, 0.99), weight_decay=0.01)
+PICTURES, BEGIN, BATCH, JUDGED = 4096, 500, 16, 500  # to learn from, of a step, and to judge by
+CHANGES = {  # to SMALL
+    "64 words": {},
+    "4 words": {"codes": 4},
+    "16 words": {"codes": 16},
+    "256 words": {"codes": 256},
+    "a grid of 2": {"grid": 2},
+    "a grid of 4": {"grid": 4},
+    "a grid of 16": {"grid": 16, "width": 32},
+    "β = 0": {"kl_weight": 0.0},
+}
+NEAREST = "nearest vectors"  # SMALL, as a VQ-VAE
+
+
+@cache
+def to_learn() -> Tensor:
+    """Pictures of training scenes, [PICTURES, 3, 32, 32], always the same."""
+    return shapes("train", PICTURES, seed=7)[0]
+
+
+def trained(kind=DVAE, seed: int = 0, device="cpu", steps: int = HOW.steps, prepared=True, **changes):
+    """A small dVAE of shapes, or a VQ-VAE: a quarter of a minute on one core.
+
+    Args:
+        kind: DVAE or VQVAE.
+        seed: of the first weights and of the order of the pictures.
+        device: to train on.
+        steps: fewer end before the learning rate has fallen.
+        prepared: whether the words begin as those of k-means.
+        changes: to the configuration SMALL.
+    """
+    torch.manual_seed(seed)
+    model = kind(replace(SMALL, **changes))
+    if prepared:
+        model.begin(to_learn()[:BEGIN], seed)
+    model.to(device)
+    batches = RowBatches([to_learn()], BATCH, seed)
+    loss = dvae_loss if kind is DVAE else vq_loss
+    train(
+        model, Pictures(batches) if kind is DVAE else batches, loss, replace(HOW, seed=seed),
+        on_step=lambda step, loss: step == steps,
+    )  # fmt: skip
+    return model.eval()
+
+
+def judged(model: DVAE | VQVAE) -> dict:
+    """Error and use of the codebook on pictures never seen, and what the oracle reads of them.
+
+    "bits_at_most" is what so many words could say, "bits" what they do say if each is coded by
+    how often it is used, whatever stands beside it.
+    """
+    images, captions = shapes("seen", JUDGED, seed=1)
+    figures, cells = words_of(model, images), model.config.grid**2
+    read = oracle.exact_match(through(model, images)[0], captions)
+    found = {
+        "bits_at_most": cells * math.log2(model.config.codes),
+        "bits": cells * math.log2(figures["perplexity"]),
+        **figures,
+        "exact": float(read.float().mean()),
+    }
+    return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+
+def measure(say) -> dict:
+    """Every one of CHANGES, and NEAREST; {"steps": ..., "models": {name: judged}}."""
+    found = {}
+    for name in [*CHANGES, NEAREST]:
+        kind = VQVAE if name == NEAREST else DVAE
+        found[name] = judged(trained(kind, **CHANGES.get(name, {})))
+        say(f"{name}: {found[name]}")
+    return {"steps": HOW.steps, "pictures": PICTURES, "judged": JUDGED, "models": found}

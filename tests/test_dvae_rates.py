@@ -1,0 +1,66 @@
+"""Tests of mini_models.dvae_rates: what is stored is what the module measures."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mini_models import dvae_rates, measurements
+from mini_models.dvae import DVAE
+from mini_models.dvae_rates import CHANGES, NEAREST, SMALL, judged, to_learn, trained
+from mini_models.shapes import parse, scenes
+from mini_models.shapes_data import shapes
+from mini_models.vq import VQVAE
+
+# agrees with an independent implementation
+
+
+def test_bits_are_those_of_the_entropy_of_the_words():
+    torch.manual_seed(0)
+    model = DVAE(SMALL).eval()
+    figures = judged(model)
+    ids = model.encode(shapes("seen", dvae_rates.JUDGED, seed=1)[0])
+    share = [float((ids == word).float().mean()) for word in range(SMALL.codes)]
+    entropy = -sum(f * math.log2(f) for f in share if f)
+    assert figures["bits"] == pytest.approx(64 * entropy, rel=1e-3)
+    assert figures["bits_at_most"] == 64 * 6
+    assert figures["words_used"] == sum(f > 0 for f in share) and figures["exact"] == 0
+
+
+# properties
+
+
+def test_what_is_learned_from_is_of_training_and_what_is_judged_is_not():
+    assert to_learn().shape == (dvae_rates.PICTURES, 3, 32, 32)
+    images, captions = shapes("train", dvae_rates.PICTURES, seed=7)
+    assert_close(images[:8], to_learn()[:8])
+    seen = {parse(text) for text in shapes("seen", dvae_rates.JUDGED, seed=1)[1]}
+    assert seen.isdisjoint(scenes("train"))
+
+
+def test_the_same_seed_trains_the_same_model_and_another_another():
+    first, again, other = (trained(seed=seed, steps=2, width=8, codes=5) for seed in (0, 0, 1))
+    assert_close(first.state_dict(), again.state_dict(), rtol=0, atol=0)
+    assert (first.codebook.weight != other.codebook.weight).any()
+    assert first.config.codes == 5 and not first.training
+
+
+def test_both_kinds_are_trained():
+    model = trained(VQVAE, steps=2, width=8)
+    assert isinstance(model, VQVAE) and (model.codebook.counts != 1).any()
+
+
+def test_the_stored_models_are_those_of_the_module():
+    found = measurements.results("dvae")
+    sizes = [found[key] for key in ("steps", "pictures", "judged")]
+    assert sizes == [dvae_rates.HOW.steps, dvae_rates.PICTURES, dvae_rates.JUDGED]
+    assert list(found["models"]) == [*CHANGES, NEAREST]
+
+
+def test_cells_buy_more_than_words_and_a_weight_brings_words_into_use():
+    models = measurements.results("dvae")["models"]
+    error = {name: figures["squared_error"] for name, figures in models.items()}
+    assert error["a grid of 16"] < error["256 words"] < error["a grid of 4"]
+    assert models["β = 0"]["words_used"] < models["64 words"]["words_used"]
+    assert error["β = 0"] > error["64 words"]
