@@ -223,14 +223,14 @@ RECIPES = {
         "draws shapes from captions, as one stream of words; twenty minutes on two cores",
         dalle_shapes_task,
         DALLEConfig(),
-        TrainConfig(steps=4000, lr=5e-3, optimizer="muon", decay=0.7),
+        TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7),
         batch_size=64,
     ),
     "dalle-emoji": ImageRecipe(
         "draws emoji from captions in English and Chinese; half an hour on two cores",
         dalle_emoji_task,
         DALLEConfig(EMOJI_VOCABULARY, text_length=EMOJI_LENGTH, d_model=160, n_heads=5),
-        TrainConfig(steps=4000, lr=5e-3, optimizer="muon", decay=0.7),
+        TrainConfig(steps=2000, lr=5e-3, optimizer="muon", decay=0.7),
         batch_size=64,
     ),
 }

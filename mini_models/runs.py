@@ -68,7 +68,7 @@ def follow(
     numbers = sum(p.numel() for p in model.parameters())
     refuse_full_disk(out, 16 * numbers)  # weights and averages, twice while one is replaced
 
-    begin = time.perf_counter()
+    begin, worked = time.perf_counter(), time.process_time()
     bar = Progress(config.steps, recipe.batch_size * task.row, task.item)
     reached, watch = stopper(task, stop_at), Watch(task, bar)
     with ending_together(out), contextlib.closing(bar):
@@ -80,7 +80,8 @@ def follow(
     whole.load_state_dict(weights)
     card = {
         "recipe": name, "seed": config.seed, "steps": len(losses), "parameters": numbers,
-        "seconds": round(time.perf_counter() - begin), "device": str(place),
+        "seconds": round(time.perf_counter() - begin),
+        "cpu_seconds": round(time.process_time() - worked), "device": str(place),
         "unit": task.unit, "data_sha256": task.data_sha256,
     }  # fmt: skip
     card |= {"warnings": watch.said} if watch.said else {}
