@@ -24,6 +24,7 @@ from mini_models.transformer import Transformer, init_weights
 
 TEXT_WEIGHT = 1 / 8  # of the caption in the loss; the picture has the rest
 TOGETHER = 256  # pictures drawn side by side
+LIKELY = 0.95  # what the words among which one is drawn add up to; beyond lie the accidents
 
 
 @dataclass(frozen=True)
@@ -188,23 +189,23 @@ class DALLE(nn.Module):
         words = self.dvae.encode(images).flatten(1)  # [B, N]
         return self.decoder.losses(self.decoder.stream(ids, words))
 
-    def write(self, ids: Tensor, known: Tensor, generator=None, **how) -> Tensor:
+    def write(self, ids: Tensor, known: Tensor, generator=None, top_p=LIKELY, **how) -> Tensor:
         """Grids of words [B, g, g] for captions [B, T]; they begin with the words known, [B, n].
 
-        Args: `how`: temperature, top_k, top_p, as in `decoding.generate`.
+        Args: top_p, and `how`: temperature, top_k, as in `decoding.generate`.
         """
         c, grids = self.config, []
         for some, words in zip(ids.split(TOGETHER), known.split(TOGETHER)):
             stream = self.decoder.stream(some, words)
             left = c.context_length - stream.shape[1]
-            stream = generate(self.decoder, stream, left, generator=generator, **how)
+            stream = generate(self.decoder, stream, left, generator=generator, top_p=top_p, **how)
             grids.append(stream[:, 1 + c.text_length :] - c.first_image_id)
         return torch.cat(grids).view(-1, c.grid, c.grid)
 
     def draw(self, ids: Tensor, generator: torch.Generator | None = None, **how) -> Tensor:
         """A picture of each caption [B, T], written word by word; [B, 3, S, S] from 0 to 1.
 
-        Args: `how`: temperature, top_k, top_p, as in `decoding.generate`.
+        Args: `how`: top_p (LIKELY if not given), temperature, top_k, as in `decoding.generate`.
         Raises: ValueError as `StreamDecoder.stream`.
         """
         ids = ids.to(device_of(self))
