@@ -1,8 +1,7 @@
 """CLIP: two readers, one of pictures and one of texts, who meet in one space of vectors.
 
-A batch of pairs is its own examination. Each picture must find its text among all texts of the
-batch, and each text its picture; what agrees ends up in the same direction. So any text in any
-language that was trained on may look for any picture, and a picture for a text.
+A batch of pairs is its own examination: each picture must find its text among all texts of the
+batch, and each text its picture, so what agrees ends up in the same direction.
 
 Shapes   B batch of pairs, T text tokens, D model width, E width of the space that both share
 Source   Radford et al. 2021, arXiv:2103.00020, sections 2.3 to 2.5 and figure 3; van den Oord et
@@ -61,8 +60,7 @@ class CLIPConfig:
 class TextReader(nn.Module):
     """Texts [B, T] to [B, E]: words that have looked at each other, and their mean.
 
-    CLIP's own looks back alone and takes the vector of the last token. With no text to be written
-    each word may look both ways, and then none has seen more than the others.
+    CLIP's own looks back alone and takes the vector of the last token.
     """
 
     def __init__(self, config: CLIPConfig):
@@ -82,8 +80,7 @@ class TextReader(nn.Module):
 class Eye(nn.Module):
     """Pictures [B, C, S, S] from 0 to 1 to [B, E]: patches that have looked at each other.
 
-    Convolutions halve the side three times; what is left, a square of vectors, is read as a text
-    is: with its places, by Transformer blocks, and by its mean.
+    Convolutions halve the side three times; the square of vectors that is left is read as a text.
     """
 
     def __init__(self, config: CLIPConfig):
@@ -184,7 +181,7 @@ def contrastive_loss(scores: Tensor, labels: Tensor | None = None) -> Tensor:
 
 
 def clip_loss(model: CLIP, batch: tuple[Tensor, ...]) -> Tensor:
-    """The loss of pictures [B, C, S, S] and their texts [B, T], and labels if any, for `train`.
+    """The loss of pictures [B, C, S, S], their texts [B, T], and labels if any, for `train`.
 
     A batch that is cut up, by `accumulate` or among processes, is as many smaller examinations.
     """
@@ -228,9 +225,6 @@ def chance_at(k: int, rows: Tensor, columns: Tensor) -> float:
 
 def by_way_of(first: Tensor, second: Tensor) -> Tensor:
     """Scores [N, K] of N questions with K answers by way of the best of M go-betweens.
-
-    Such as English captions with Chinese ones: the picture that is found for the one looks for the
-    other.
 
     Args: scores [N, M] of questions with go-betweens, and [M, K] of those with answers.
     """

@@ -75,7 +75,7 @@ def through(model: DVAE, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     return torch.cat(painted).cpu(), ids.cpu()
 
 
-def words_of(model: DVAE, images: torch.Tensor) -> dict:
+def codebook_use(model: DVAE, images: torch.Tensor) -> dict:
     """Figures of a dVAE on pictures: its error a number, and how it uses its codebook."""
     painted, ids = through(model, images)
     return {
@@ -100,7 +100,7 @@ def dvae_shapes_task(recipe: ImageRecipe, seed: int) -> Task:
         for split, (images, captions) in seen.items():
             read = oracle.exact_match(through(model, images)[0], captions)
             right[f"exact_{split}"] = float(read.float().mean())
-        figures = words_of(model, seen["held_out"][0])
+        figures = codebook_use(model, seen["held_out"][0])
         return {"held_out": 1 - right["exact_held_out"], **right, **figures}
 
     return Task(
@@ -116,8 +116,8 @@ def dvae_emoji_task(recipe: ImageRecipe, seed: int) -> Task:
     held_out = emoji_split("concepts").floats()
 
     def measure(model: DVAE) -> dict:
-        figures = words_of(model, held_out)
-        seen = words_of(model, emoji_split("train").floats())
+        figures = codebook_use(model, held_out)
+        seen = codebook_use(model, emoji_split("train").floats())
         return {"held_out": figures["squared_error"], "train": seen["squared_error"], **figures}
 
     return Task(

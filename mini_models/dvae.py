@@ -98,16 +98,14 @@ class Context(nn.Module):
 
 def make_encoder(config: DVAEConfig) -> nn.Sequential:
     """Images [B, C, S, S] to the pixels of each cell and what is around it, [B, n, g, g]."""
-    patch = config.image_size // config.grid
-    around = Context(config.cell, config.width, config.n_layers)
-    return nn.Sequential(nn.PixelUnshuffle(patch), around)
+    cut = nn.PixelUnshuffle(config.image_size // config.grid)
+    return nn.Sequential(cut, Context(config.cell, config.width, config.n_layers))
 
 
 def make_decoder(config: DVAEConfig) -> nn.Sequential:
     """The word of each cell as pixels, [B, n, g, g], to images [B, C, S, S]."""
-    patch = config.image_size // config.grid
-    around = Context(config.cell, config.width, config.n_layers)
-    return nn.Sequential(around, nn.PixelShuffle(patch))
+    join = nn.PixelShuffle(config.image_size // config.grid)
+    return nn.Sequential(Context(config.cell, config.width, config.n_layers), join)
 
 
 class DVAE(nn.Module):
@@ -125,9 +123,8 @@ class DVAE(nn.Module):
     def begin(self, images: Tensor, seed: int = 0) -> None:
         """Let the words be those of k-means on the cells of images [N, C, S, S].
 
-        The encoder then begins as the exact posterior of a mixture of normal distributions, of
-        standard deviation FIRST_SIGMA, around the words: logits -|cell - word|² / 2 σ², less what
-        is the same for all words.
+        The encoder then begins as the exact posterior of words with normal noise of FIRST_SIGMA:
+        logits -|cell - word|² / 2 σ², less what is the same for all words.
         """
         words = k_means(self.encoder(images), self.config.codes, seed)
         self.codebook.weight.copy_(words)
@@ -135,10 +132,7 @@ class DVAE(nn.Module):
         self.choose.bias.copy_(-words.square().sum(dim=1) / (2 * FIRST_SIGMA**2))
 
     def logits(self, images: Tensor) -> Tensor:
-        """log q(word | picture) of each cell but for a constant, [B, V, g, g].
-
-        Raises: ValueError if the images have another shape.
-        """
+        """log q(word | picture) but for a constant, [B, V, g, g]; raises as `check_images`."""
         check_images(images, self.config)
         return self.choose(self.encoder(images)).float()
 
@@ -204,10 +198,9 @@ def kl_to_uniform(logits: Tensor) -> Tensor:
 
 
 def best_sigma(painted: Tensor, images: Tensor, least: float) -> float:
-    """The standard deviation that makes images most probable: the root of their mean square error.
+    """The σ that makes images most probable: the root of their mean square error, or `least`.
 
-    As the pictures get better it shrinks, and what the picture says outweighs the KL more and more.
-    """
+    As paintings get better it shrinks, and what they say outweighs the KL term more and more."""
     return max(float((painted - images).detach().square().mean().sqrt()), least)
 
 
@@ -217,8 +210,7 @@ def reconstruction_nats(painted: Tensor, images: Tensor, sigma: float) -> Tensor
     Args: both [B, C, S, S], and the standard deviation. Returns: nats [B], which can be negative.
     """
     squares = (painted - images).square().flatten(1).sum(dim=1)
-    numbers = images[0].numel()
-    return squares / (2 * sigma**2) + numbers * math.log(sigma * math.sqrt(2 * math.pi))
+    return squares / (2 * sigma**2) + images[0].numel() * math.log(sigma * math.sqrt(2 * math.pi))
 
 
 def dvae_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

@@ -1,10 +1,9 @@
 """dVAE rates: how many bits the words of a picture may hold, and what is lost of the picture.
 
-Small dVAEs of `shapes` that differ in their grid or their codebook, one with another weight of the
-KL term, and one with nearest vectors instead of draws, each trained for seconds.
+Small dVAEs of `shapes` that differ in their grid, their codebook, the weight of the KL term or the
+words that they begin with, and two that take the nearest vector instead of a draw; each is trained
+for seconds.
 
-Source   Ramesh et al. 2021, arXiv:2102.12092, section 2.1 and its footnote 4 (a larger weight of
-         the KL term, and more words in use)
 Derived  notebooks/14_dvae.ipynb
 """
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mini_models import oracle
-from mini_models.dalle_recipes import Pictures, through, words_of
+from mini_models.dalle_recipes import Pictures, through, codebook_use
 from mini_models.data import RowBatches
 from mini_models.dvae import DVAE, DVAEConfig, dvae_loss
 from mini_models.shapes_data import shapes
@@ -26,17 +25,19 @@ from mini_models.vq import VQVAE, vq_loss
 SMALL = DVAEConfig(codes=128, width=32, temperature_steps=300)
 HOW = TrainConfig(steps=600, lr=2e-3, warmup=20, betas=(0.9, 0.99), weight_decay=0.01)
 PICTURES, BEGIN, BATCH, JUDGED = 4096, 500, 16, 500  # to learn from, of a step, and to judge by
-CHANGES = {  # to SMALL
-    "64 words": {},
-    "4 words": {"codes": 4},
-    "16 words": {"codes": 16},
-    "256 words": {"codes": 256},
+CHANGES = {  # to what `trained` does
+    "128 words": {},
+    "8 words": {"codes": 8},
+    "32 words": {"codes": 32},
+    "512 words": {"codes": 512},
     "a grid of 2": {"grid": 2},
     "a grid of 4": {"grid": 4},
-    "a grid of 16": {"grid": 16, "width": 32},
+    "a grid of 16": {"grid": 16},
     "β = 0": {"kl_weight": 0.0},
+    "random words": {"prepared": False},
+    "nearest vectors": {"kind": VQVAE},
+    "nearest, random": {"kind": VQVAE, "prepared": False},
 }
-NEAREST = "nearest vectors"  # SMALL, as a VQ-VAE
 
 
 @cache
@@ -45,7 +46,9 @@ def to_learn() -> Tensor:
     return shapes("train", PICTURES, seed=7)[0]
 
 
-def trained(kind=DVAE, seed: int = 0, device="cpu", steps: int = HOW.steps, prepared=True, **changes):
+def trained(
+    kind=DVAE, seed: int = 0, device="cpu", steps: int = HOW.steps, prepared=True, **changes
+):
     """A small dVAE of shapes, or a VQ-VAE: a quarter of a minute on one core.
 
     Args:
@@ -77,7 +80,7 @@ def judged(model: DVAE | VQVAE) -> dict:
     how often it is used, whatever stands beside it.
     """
     images, captions = shapes("seen", JUDGED, seed=1)
-    figures, cells = words_of(model, images), model.config.grid**2
+    figures, cells = codebook_use(model, images), model.config.grid**2
     read = oracle.exact_match(through(model, images)[0], captions)
     found = {
         "bits_at_most": cells * math.log2(model.config.codes),
@@ -89,10 +92,9 @@ def judged(model: DVAE | VQVAE) -> dict:
 
 
 def measure(say) -> dict:
-    """Every one of CHANGES, and NEAREST; {"steps": ..., "models": {name: judged}}."""
+    """Every one of CHANGES; {"steps": ..., "models": {name: judged}}."""
     found = {}
-    for name in [*CHANGES, NEAREST]:
-        kind = VQVAE if name == NEAREST else DVAE
-        found[name] = judged(trained(kind, **CHANGES.get(name, {})))
+    for name, changes in CHANGES.items():
+        found[name] = judged(trained(**changes))
         say(f"{name}: {found[name]}")
     return {"steps": HOW.steps, "pictures": PICTURES, "judged": JUDGED, "models": found}

@@ -164,8 +164,8 @@ def test_vectors_have_length_one_and_padding_says_nothing():
     for vectors in (model.embed_images(images), model.embed_texts(ids)):
         assert vectors.shape == (6, 8)
         assert_close(vectors.norm(dim=1), torch.ones(6))
-    longest = int((ids > 0).sum(dim=1).max())
-    assert_close(model.embed_texts(ids), model.embed_texts(ids[:, :longest]))
+    for row, vector in zip(ids, model.embed_texts(ids)):
+        assert_close(model.embed_texts(row[row > 0][None])[0], vector)
     assert_close(model.vectors(ids=ids), model.embed_texts(ids).detach())
     assert_close(model.vectors(images), model.embed_images(images).detach())
 
@@ -181,14 +181,14 @@ def test_the_order_of_words_counts():
 
 def test_the_scale_is_cut_off_at_its_largest_and_may_come_back():
     model, batch = reader(), a_batch()
-    assert float(model.scale) == pytest.approx(1 / 0.07)
+    assert model.scale.item() == pytest.approx(1 / 0.07)
     with torch.no_grad():
         model.log_scale.fill_(9.0)
-    assert float(model.scale) == pytest.approx(100)
+    assert model.scale.item() == pytest.approx(100)
     clip_loss(model, batch).backward()
-    assert float(model.log_scale) == pytest.approx(math.log(100))
+    assert model.log_scale.item() == pytest.approx(math.log(100))
     assert model.log_scale.grad.abs() > 0  # a hard limit would have no slope
-    assert float(model(*batch).abs().max()) <= 100.001
+    assert model(*batch).abs().max().item() <= 100.001
 
 
 def test_scores_are_exact_where_training_rounds():

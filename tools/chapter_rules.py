@@ -50,6 +50,8 @@ CHAPTER_OF = {
     "text_to_image_gan": "13_text_to_image_gan",
     "dvae": "14_dvae",
     "vq": "14_dvae",
+    "sparse": "15_dalle",
+    "dalle": "15_dalle",
     "clip": "16_clip",
 }
 # what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
@@ -82,7 +84,8 @@ PLUMBING = {
     *("Emoji", "Pictures", "emoji", "emoji_split", "caption_of", "CaptionTokenizer"),
     *("emoji_tokenizer", "EmojiBatches", "fitting", "moved"),
     *("CLIPConfig", "clip_loss", "chance_at"),
-    *("DVAEConfig", "dvae_loss", "check_images", "check_ids", "VQVAE", "vq_loss"),
+    *("DVAEConfig", "dvae_loss", "check_images", "check_ids", "VQVAE", "vq_loss", "k_means"),
+    "DALLE",  # chapter 15 derives its decoder and its loss; the rest holds the dVAE
     "forward_flops",  # chapter 04 writes it out in an assert
 }
 LOCAL = re.compile(
