@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -37,7 +38,7 @@ class ImageRecipe:
 
     about: str
     task: Callable[["ImageRecipe", int], Task]  # (recipe, seed of the order) -> all made ready
-    model: ClassifierConfig | GANConfig
+    model: Any  # the model's config
     train: TrainConfig
     batch_size: int  # images a step
 

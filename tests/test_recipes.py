@@ -2,9 +2,24 @@
 
 import pytest
 
-from mini_models import bert_recipes, image_recipes, recipes, shapes_recipes, text_recipes
+from mini_models import (
+    bert_recipes,
+    clip_recipes,
+    dalle_recipes,
+    image_recipes,
+    recipes,
+    shapes_recipes,
+    text_recipes,
+)
 
-KINDS = (bert_recipes, text_recipes, image_recipes, shapes_recipes)
+KINDS = (
+    bert_recipes,
+    text_recipes,
+    image_recipes,
+    shapes_recipes,
+    dalle_recipes,
+    clip_recipes,
+)
 
 
 def test_every_recipe_of_every_kind_is_found_by_its_name():

@@ -75,11 +75,11 @@ painted from them: scenes of the held-out pairs, and emoji that were kept from t
 """
 CLOTHES = "sixteen pieces of clothing, drawn without a prompt"
 LEARNED = (
-    "cat face", "猫脸", "red apple", "红苹果", "sleeping face", "睡着了", "rocket", "火箭",
+    "cat face", "猫脸", "sun", "太阳", "sleeping face", "睡着了", "rocket", "火箭",
 )  # fmt: skip
 COMPOSED = (
     "a sleeping cat", "一只猫在睡觉", "sleeping cat", "睡觉的猫",
-    "crying apple", "哭泣的苹果", "blue heart face", "蓝色的心脸",
+    "smiling star", "微笑的星星", "blue cat", "蓝色的猫",
 )  # fmt: skip
 
 
