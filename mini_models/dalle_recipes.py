@@ -61,7 +61,8 @@ class CodebookWatch:
         if self.poor == 2:
             return (
                 f"the codebook has collapsed: its {model.config.codes} words have a perplexity of "
-                f"{used:.1f}; begin anew with a lower learning rate or a longer kl_steps"
+                f"{used:.1f}; begin anew from the words of k-means (DVAE.begin), or with a larger "
+                "kl_weight"
             )
         return None
 
@@ -230,7 +231,7 @@ RECIPES = {
         "draws emoji from captions in English and Chinese; half an hour on two cores",
         dalle_emoji_task,
         DALLEConfig(EMOJI_VOCABULARY, text_length=EMOJI_LENGTH, d_model=160, n_heads=5),
-        TrainConfig(steps=2000, lr=5e-3, optimizer="muon", decay=0.7),
+        TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7),
         batch_size=64,
     ),
 }

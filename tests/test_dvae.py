@@ -14,9 +14,9 @@ from mini_models import dvae, oracle, zoo
 from mini_models.dalle_recipes import (
     RECIPES,
     CodebookWatch,
+    codebook_use,
     dvae_shapes_task,
     through,
-    codebook_use,
 )
 from mini_models.dalle_recipes import Pictures as Stepped
 from mini_models.dvae import (
@@ -323,6 +323,7 @@ def test_a_collapsed_codebook_is_said_at_the_second_look_and_once():
     assert [watch(mute, step) for step in (1, 9, 10, 11)] == [None] * 4
     said = watch(mute, 20)
     assert "its 16 words have a perplexity of 1.0; begin anew" in said
+    assert said.endswith("from the words of k-means (DVAE.begin), or with a larger kl_weight")
     assert watch(mute, 30) is None
 
 

@@ -83,9 +83,10 @@ COMPOSED = (
 )  # fmt: skip
 
 
-def strip(name: str, images: Tensor) -> str:
-    """Save images [N, C, S, S] side by side; returns the file's place, seen from the page."""
-    row = torch.cat(list(pad(images.cpu(), (1, 1, 1, 1), value=1.0)), dim=2)  # [C, S+2, N (S+2)]
+def strip(name: str, images: Tensor, columns: int = 4) -> str:
+    """Save images [N, C, H, W] in rows of so many; returns the file's place, seen from the page."""
+    framed = pad(images.cpu(), (1, 1, 1, 1), value=1.0)
+    row = torch.cat([torch.cat(list(some), dim=2) for some in framed.split(columns)], dim=1)
     row = row.clamp(0, 1).mul(255).round().to(torch.uint8).expand(3, -1, -1)
     row = row.repeat_interleave(TIMES, 1).repeat_interleave(TIMES, 2).permute(1, 2, 0)
     path = BOOK / "gallery" / f"{name}.png"
@@ -95,8 +96,8 @@ def strip(name: str, images: Tensor) -> str:
     return f"gallery/{path.name}"
 
 
-def picture(name: str, images: Tensor, alt: str) -> str:
-    return f"![{alt}]({strip(name, images)})"
+def picture(name: str, images: Tensor, alt: str, columns: int = 4) -> str:
+    return f"![{alt}]({strip(name, images, columns)})"
 
 
 def table(*rows: tuple[str, ...]) -> str:
@@ -150,7 +151,7 @@ def words() -> str:
 def clothes() -> str:
     model, _ = zoo.load("gan-fashion")
     images = drawn(model, None, None, 16, torch.Generator().manual_seed(0))
-    return picture("gan-fashion", images, CLOTHES)
+    return picture("gan-fashion", images, CLOTHES, columns=8)
 
 
 def main() -> None:
