@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mini_models import oracle
-from mini_models.dalle_recipes import Pictures, through, codebook_use
+from mini_models.dalle_recipes import Pictures, codebook_use, through
 from mini_models.data import RowBatches
 from mini_models.dvae import DVAE, DVAEConfig, dvae_loss
 from mini_models.shapes_data import shapes

@@ -10,10 +10,10 @@ from mini_models.dalle_recipes import (
     RECIPES,
     CodebookWatch,
     Pictures,
+    codebook_use,
     image_nats,
     nearest_in_training,
     through,
-    codebook_use,
 )
 from mini_models.dvae import DVAE, DVAEConfig
 from mini_models.emoji import emoji_split
