@@ -22,6 +22,7 @@ from mini_models.shapes_recipes import prompts
 BOOK = Path(__file__).resolve().parent.parent / "book"
 TIMES = 2  # every pixel becomes so many, on a side
 MANY = 8  # drawings of a prompt
+COLOURS = 64  # of a file
 PAGE = """# Gallery
 
 Everything on this page was drawn by models that come with the book, with the prompts that stand \
@@ -91,7 +92,8 @@ def strip(name: str, images: Tensor, columns: int = 4) -> str:
     row = row.repeat_interleave(TIMES, 1).repeat_interleave(TIMES, 2).permute(1, 2, 0)
     path = BOOK / "gallery" / f"{name}.png"
     part = path.with_suffix(".part")
-    Image.fromarray(row.contiguous().numpy()).save(part, format="PNG", optimize=True)
+    page = Image.fromarray(row.contiguous().numpy()).quantize(COLOURS, dither=Image.Dither.NONE)
+    page.save(part, format="PNG", optimize=True)  # of few colours, a third of the weight
     os.replace(part, path)
     return f"gallery/{path.name}"
 
