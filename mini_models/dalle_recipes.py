@@ -221,7 +221,7 @@ RECIPES = {
         batch_size=32,
     ),
     "dalle-shapes": ImageRecipe(
-        "draws shapes from captions, as one stream of words; twenty minutes on two cores",
+        "draws shapes from captions, as one stream of words; a quarter of an hour on two cores",
         dalle_shapes_task,
         DALLEConfig(),
         TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7),
