@@ -21,8 +21,8 @@ from speed import medians
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from mini_models.convert import gpt_from_hf
 from mini_models.gpt import GPT2_SMALL, GPTConfig, gpt_loss
+from mini_models.pretrained.convert import gpt_from_hf
 from mini_models.scaling import forward_flops
 
 # bfloat16 FLOP/s by tensor cores, dense: half of what datasheets print "with sparsity". NVIDIA's

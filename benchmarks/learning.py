@@ -10,16 +10,17 @@ at that loss or below. Only training is timed. All in one run, so that the ratio
 import time
 from dataclasses import replace
 
-from mini_models.devices import best_device, prefers_bf16
 from mini_models.gpt import gpt_loss
-from mini_models.text_recipes import RECIPES, TextRecipe
+from mini_models.machine.devices import best_device, prefers_bf16
+from mini_models.recipes.gpt import RECIPES
+from mini_models.recipes.task import Recipe
 from mini_models.train import evaluate, train
 
 LENGTHS = (140, 200, 280, 400, 560, 800, 1120, 1600, 2240)  # steps, each run 1.4 times the last
 OURS = RECIPES["gpt-shakespeare-quick"]
 
 
-def variants() -> dict[str, TextRecipe]:
+def variants() -> dict[str, Recipe]:
     """Ours, and ours with one choice of 2022 in the place of its own."""
 
     def model(**changes):
@@ -41,7 +42,7 @@ def variants() -> dict[str, TextRecipe]:
     return found
 
 
-def run(recipe: TextRecipe, steps: int) -> tuple[float, float]:
+def run(recipe: Recipe, steps: int) -> tuple[float, float]:
     """Train for so many steps: seconds, and held-out loss in nats per character."""
     task = recipe.prepare()
     task.model.to(best_device())
@@ -52,7 +53,7 @@ def run(recipe: TextRecipe, steps: int) -> tuple[float, float]:
     return seconds, evaluate(task.model, task.held_out, gpt_loss)
 
 
-def until(goal: float, recipe: TextRecipe) -> tuple[int, float, float] | None:
+def until(goal: float, recipe: Recipe) -> tuple[int, float, float] | None:
     """The shortest run of LENGTHS that ends at the goal: its steps, seconds and held-out loss."""
     for steps in LENGTHS:
         seconds, loss = run(recipe, steps)

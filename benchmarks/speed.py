@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertModel, GenerationConfig, GPT2Config, GPT2LMHeadModel
 
-from mini_models import data, oracle
-from mini_models.convert import bert_from_hf, gpt_from_hf
+from mini_models.data.shapes import captioned, oracle
 from mini_models.decoding import generate
-from mini_models.devices import best_device
 from mini_models.gpt import gpt_loss
+from mini_models.machine.devices import best_device
+from mini_models.pretrained.convert import bert_from_hf, gpt_from_hf
 
 DEVICE = best_device()
 SIZES = {  # n_layer, n_embd, n_head, context, batch
@@ -149,9 +149,9 @@ def bert(layers, width, heads, context, batch, padded, rounds=15, kernel="sdpa")
 
 def pictures(n=10_000) -> dict[str, float]:
     """Seconds to draw n pictures of `shapes`, with their captions, and to read them."""
-    images, _ = data.shapes("train", n)
+    images, _ = captioned("train", n)
     functions = {
-        "drawn": lambda: data.shapes("train", n),
+        "drawn": lambda: captioned("train", n),
         "read": lambda: oracle.read(images),
     }
     return medians(functions, rounds=3)

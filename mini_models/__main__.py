@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from mini_models import pictures, recipes, zoo
-from mini_models.bert import BERTForPretraining, fill
-from mini_models.decoding import generate
-from mini_models.devices import best_device
-from mini_models.gpt import GPT
-from mini_models.processes import speak_for_all
-from mini_models.runs import follow
+from mini_models import experiments, recipes, zoo
+from mini_models.bert import fill
+from mini_models.decoding.loop import generate
+from mini_models.machine import png
+from mini_models.machine.devices import best_device
+from mini_models.machine.processes import speak_for_all
+from mini_models.recipes.runs import follow
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,8 +86,6 @@ def positive(text: str) -> int:
 
 
 def list_all(args) -> None:
-    from mini_models import measurements  # with all that they need: only where they are wanted
-
     print("Recipes, for train:")
     for name, recipe in recipes.RECIPES.items():
         print(f"  {name:24}{recipe.about}")
@@ -97,9 +95,8 @@ def list_all(args) -> None:
         size, loss = card["parameters"], card["held_out"]
         print(f"  {name:24}{size:,} weights, {loss:.3f} {card['unit']} held out")
     print("\nMeasurements, for measure:")
-    for name in measurements.names():
-        module = inspect.getmodule(measurements.MEASUREMENTS[name])
-        print(f"  {name:24}{inspect.getdoc(module).splitlines()[0]}")
+    for name in experiments.EXPERIMENTS:
+        print(f"  {name:24}{inspect.getdoc(experiments.module_of(name)).splitlines()[0]}")
 
 
 def train_model(args) -> None:
@@ -123,9 +120,7 @@ def evaluate_model(args) -> None:
 
 def write_text(args) -> None:
     model, tokenizer = zoo.load(args.name)
-    if not isinstance(model, GPT):
-        writers = ", ".join(zoo.names("GPT"))
-        raise ValueError(f"{args.name} does not write: choose one of {writers}")
+    zoo.refuse_unless("write", args.name, model)
     prompt = args.prompt.replace("\\n", "\n") or "\n"
     ids = tokenizer.encode(prompt)
     print(prompt.lstrip("\n"), end="", flush=True)
@@ -162,21 +157,17 @@ def continued(model, tokenizer, ids, n, how, draws, stop=None) -> str:
 
 def fill_text(args) -> None:
     model, tokenizer = zoo.load(args.name)
-    if not isinstance(model, BERTForPretraining):
-        fillers = ", ".join(zoo.names("BERTForPretraining"))
-        raise ValueError(f"{args.name} restores no hidden token: choose one of {fillers}")
+    zoo.refuse_unless("fill", args.name, model)
     for guesses in fill(model, tokenizer, args.text, args.guesses):
         print("  ".join(f"{token} {share:.3f}" for token, share in guesses))
 
 
 def draw_pictures(args) -> None:
-    pictures.refuse_name(args.out)
+    png.refuse_name(args.out)
     model, tokenizer = zoo.load(args.name)
-    if not hasattr(model, "draw"):
-        painters = zoo.names(*(k for k, (kind, _) in zoo.KINDS.items() if hasattr(kind, "draw")))
-        raise ValueError(f"{args.name} does not draw: choose one of {', '.join(painters)}")
-    images = pictures.drawn(model, tokenizer, args.prompt, args.images, seeded(args.seed))
-    pictures.write_png(args.out, images, args.prompt)
+    zoo.refuse_unless("draw", args.name, model)
+    images = zoo.drawn_by(model, tokenizer, args.prompt, args.images, seeded(args.seed))
+    png.write_png(args.out, images, args.prompt)
     print(f"wrote {args.out}")
 
 
@@ -201,10 +192,8 @@ def read_text(path: str) -> str:
 
 
 def run_measurement(args) -> None:
-    from mini_models import measurements
-
     out = args.out or Path("runs") / f"{args.name}.json"
-    measurements.measure(args.name, out)
+    experiments.repeat(args.name, out)
     print(f"wrote {out}")
 
 

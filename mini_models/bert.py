@@ -11,14 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.layers import (
-    ACTIVATIONS,
-    LayerNorm,
-    LearnedPositions,
-    sinusoidal_positions,
-)
-from mini_models.masking import IGNORED
-from mini_models.tokenizers import MASK
+from mini_models.data.batches import IGNORED
+from mini_models.layers import ACTIVATIONS, LayerNorm, LearnedPositions, sinusoidal_positions
+from mini_models.machine.devices import device_of
+from mini_models.machine.modes import evaluating
+from mini_models.tokenizers.wordpiece import MASK
 from mini_models.transformer import Transformer, init_weights
 
 EPS = 1e-12  # in every LayerNorm of Google's release
@@ -179,18 +176,16 @@ def restoration(model: BERTForPretraining, batches) -> dict[str, float]:
         its first guess or among the first five; and "follows", the share of pairs told right, if
         there are any.
     """
-    was_training, device = model.training, model.bias.device
-    model.eval()
-    nats, ranks, pairs = [], [], []
-    for batch in batches:
-        inputs, segments, attend, elsewhere, targets = (t.to(device) for t in batch)
-        where = targets != IGNORED
-        tokens, follows = model(inputs, segments, attend, where)
-        truth = targets[where]
-        nats.append(F.cross_entropy(tokens.float(), truth, reduction="none"))
-        ranks.append((tokens > tokens.gather(1, truth[:, None])).sum(dim=1))
-        pairs.append((follows.argmax(dim=1) == elsewhere)[elsewhere != IGNORED])
-    model.train(was_training)
+    device, (nats, ranks, pairs) = device_of(model), ([], [], [])
+    with evaluating(model):
+        for batch in batches:
+            inputs, segments, attend, elsewhere, targets = (t.to(device) for t in batch)
+            where = targets != IGNORED
+            tokens, follows = model(inputs, segments, attend, where)
+            truth = targets[where]
+            nats.append(F.cross_entropy(tokens.float(), truth, reduction="none"))
+            ranks.append((tokens > tokens.gather(1, truth[:, None])).sum(dim=1))
+            pairs.append((follows.argmax(dim=1) == elsewhere)[elsewhere != IGNORED])
     nats, ranks, pairs = (torch.cat(x).float() for x in (nats, ranks, pairs))
     found = {"held_out": nats.mean(), "accuracy": (ranks < 1).float().mean(),
              "top5": (ranks < 5).float().mean()}  # fmt: skip
@@ -205,7 +200,7 @@ def fill(model: BERTForPretraining, tokenizer, text: str, k: int = 5) -> list[li
     Raises: ValueError if there is no [MASK], or the text does not fit in the context.
     """
     (mask,) = tokenizer.encode(MASK)
-    ids = torch.tensor([tokenizer.encode(f"[CLS]{text}[SEP]")], device=model.bias.device)
+    ids = torch.tensor([tokenizer.encode(f"[CLS]{text}[SEP]")], device=device_of(model))
     if not (ids == mask).any():
         raise ValueError("there is nothing to fill in: write [MASK] for each hidden token")
     logits, _ = model(ids, where=ids == mask)  # [N, V]

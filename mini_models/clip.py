@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.devices import device_of
+from mini_models.machine.devices import device_of
+from mini_models.text_to_image_gan import TextEncoder
 from mini_models.transformer import Transformer, init_weights
 
 
@@ -57,24 +58,18 @@ class CLIPConfig:
             )
 
 
-class TextReader(nn.Module):
+class TextReader(TextEncoder):
     """Texts [B, T] to [B, E]: words that have looked at each other, and their mean.
 
     CLIP's own looks back alone and takes the vector of the last token.
     """
 
     def __init__(self, config: CLIPConfig):
-        super().__init__()
-        self.words = nn.Embedding(config.vocab_size, config.d_model)
-        self.order = nn.Embedding(config.text_length, config.d_model)
-        self.transformer = Transformer(config.n_layers, config.d_model, config.n_heads)
+        super().__init__(config, spread=None)
         self.out = nn.Linear(config.d_model, config.d_joint, bias=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        known = ids > 0  # not the padding
-        x = self.words(ids) + self.order.weight[: ids.shape[1]]
-        x = self.transformer(x, known[:, None])  # [B, T, D]
-        return self.out((x * known[..., None]).sum(dim=1) / known.sum(dim=1, keepdim=True))
+        return self.out(super().forward(ids))
 
 
 class Eye(nn.Module):

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.cache import KeyValueCache
-from mini_models.decoding import generate
-from mini_models.devices import device_of
+from mini_models.decoding.cache import KeyValueCache
+from mini_models.decoding.loop import generate
 from mini_models.dvae import DVAE, DVAEConfig
+from mini_models.machine.devices import device_of
 from mini_models.sparse import PATTERNS, stream_masks
 from mini_models.transformer import Transformer, init_weights
 
@@ -211,7 +211,7 @@ class DALLE(nn.Module):
         ids = ids.to(device_of(self))
         return self.dvae.decode(self.write(ids, ids[:, :0], generator, **how))
 
-    def complete(self, ids: Tensor, images: Tensor, rows: int, generator=None, **how) -> Tensor:
+    def complete(self, images: Tensor, ids: Tensor, rows: int, generator=None, **how) -> Tensor:
         """Pictures that keep the first rows of words of images [B, 3, S, S]; the rest is drawn.
 
         Args: captions [B, T]; how many rows to keep, from 0 to g; `how` as in `draw`.

@@ -16,7 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.devices import device_of
+from mini_models.machine.devices import device_of
+from mini_models.machine.modes import evaluating
+
+TOGETHER = 500  # images that are looked at side by side
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,11 @@ def classifier_loss(model: nn.Module, batch) -> Tensor:
 
 
 @torch.no_grad()
-def features(classifier: Classifier, images: Tensor, batch_size: int = 500) -> Tensor:
+def features(classifier: Classifier, images: Tensor) -> Tensor:
     """What the classifier sees in images [N, C, S, S]: features float32 [N, F], on the CPU."""
-    was_training, device = classifier.training, device_of(classifier)
-    classifier.eval()
-    seen = [classifier.features(2 * x.to(device) - 1).cpu() for x in images.split(batch_size)]
-    classifier.train(was_training)
+    device = device_of(classifier)
+    with evaluating(classifier):
+        seen = [classifier.features(2 * x.to(device) - 1).cpu() for x in images.split(TOGETHER)]
     return torch.cat(seen)
 
 
@@ -142,7 +144,7 @@ def bootstrap(a: Tensor, b: Tensor, resamples: int = 200, seed: int = 0, share: 
     return value, low, high
 
 
-def nearest(images: Tensor, among: Tensor, batch_size: int = 500) -> tuple[Tensor, Tensor]:
+def nearest(images: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     """For each image [N, ...] the most similar one among [M, ...].
 
     Returns: indices int64 [N], and distances [N], the root of the summed squared differences.
@@ -154,7 +156,7 @@ def nearest(images: Tensor, among: Tensor, batch_size: int = 500) -> tuple[Tenso
             "give both the same size, and at least one to find"
         )
     places = among.flatten(1)
-    close = [torch.cdist(x, places).argmin(dim=1) for x in images.flatten(1).split(batch_size)]
+    close = [torch.cdist(x, places).argmin(dim=1) for x in images.flatten(1).split(TOGETHER)]
     indices = torch.cat(close)
     return indices, (images - among[indices]).flatten(1).norm(dim=1)  # exact: 0 for a copy
 

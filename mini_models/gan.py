@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mini_models.machine.devices import device_of
+from mini_models.machine.modes import evaluating
+
 # Each loss takes the discriminator's logits of real and of drawn inputs, [B] each, and gives what
 # the discriminator and what the generator make small. log σ(x) is -softplus(-x), which neither
 # overflows nor loses its gradient; 1 - σ(x) is σ(-x).
@@ -159,6 +162,15 @@ def _stages(config: GANConfig) -> tuple[list[int], int]:
     return widths, side
 
 
+def averaged(network: nn.Module, share: float) -> AveragedModel | None:
+    """What holds a running mean of a network's weights, of which `share` is kept at each step; None
+    if that is 0."""
+    if not share:
+        return None
+    rule = get_ema_multi_avg_fn(share)
+    return AveragedModel(network, multi_avg_fn=rule).requires_grad_(False)
+
+
 class GAN(nn.Module):
     """A generator and a discriminator that play against each other.
 
@@ -177,10 +189,7 @@ class GAN(nn.Module):
         self.discriminator = Discriminator(config) if discriminator is None else discriminator
         if config.cure == "spectral-norm":
             normalise_spectrum(self.discriminator)
-        self.average = None
-        if config.average:
-            rule = get_ema_multi_avg_fn(config.average)
-            self.average = AveragedModel(self.generator, multi_avg_fn=rule).requires_grad_(False)
+        self.average = averaged(self.generator, config.average)
 
     def forward(self, real: Tensor) -> tuple[Tensor, Tensor]:
         """One round of the game: the losses of the discriminator and of the generator.
@@ -210,17 +219,14 @@ class GAN(nn.Module):
 
     def latents(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws from the standard normal distribution, [n, Z]."""
-        place = next(self.parameters()).device
-        return torch.randn(n, self.config.latent, generator=generator).to(place)
+        return torch.randn(n, self.config.latent, generator=generator).to(device_of(self))
 
     @torch.no_grad()
     def draw(self, z: Tensor) -> Tensor:
         """What the averaged generator draws from latents [B, Z]."""
         artist = self.generator if self.average is None else self.average
-        was_training = artist.training
-        drawn = artist.eval()(z)
-        artist.train(was_training)
-        return drawn
+        with evaluating(artist):
+            return artist(z)
 
     def settled(self) -> "GAN":
         """The game when it is over, to keep: its generator is the average, and nothing averages."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.cache import KeyValueCache
+from mini_models.decoding.cache import KeyValueCache
 from mini_models.layers import LearnedPositions, SinusoidalPositions
 from mini_models.transformer import Transformer, init_weights
 

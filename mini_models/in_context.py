@@ -8,28 +8,32 @@ Derived  notebooks/10_in_context.ipynb
 """
 
 import copy
-import hashlib
 import json
 import random
 import re
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mini_models import pretrained
+from mini_models import corpora
 
 SHOTS = (0, 1, 2, 4, 8)  # k, how many examples the prompt holds
 POOL = 16  # pairs of each task that may serve as examples; all others are asked
-WORDS = ("opposite", "plural", "past tense", "capital", "French word")
+
+
+WORD_TASKS = ("opposite", "plural", "past tense", "capital", "French word")
 LABELS = (" positive", " negative")  # each one token
+
+
 CONTENT_FREE = ("N/A", "[MASK]", "")  # Zhao et al. 2021, section 5
+
+
 START = "<|endoftext|>"  # stands between two documents in SmolLM2's training
+
+
 END = re.compile(r"\n|<\|im_end\|>")  # of an answer
-NEW_TOKENS = {"into French": 20, "from French": 20, "questions": 12}  # six do for a word
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class PromptTask:
 
 def tasks() -> dict[str, PromptTask]:
     """Every task of the chapter by its name; the pairs were written for this book."""
-    text = (Path(__file__).parent / "corpora" / "in_context.json").read_text(encoding="utf-8")
+    text = corpora.read("in_context.json")
     return {
         name: PromptTask(**{**told, "pairs": tuple(map(tuple, told["pairs"]))})
         for name, told in json.loads(text).items()
@@ -115,7 +119,7 @@ def complete(model, tokenizer, prefix: str, questions, max_new_tokens: int = 6) 
     """The most probable continuation of prefix + question, for each question, up to a line's end.
 
     Args:
-        model, tokenizer: as `pretrained.smollm2` gives them.
+        model, tokenizer: as `pretrained.smollm2.smollm2` gives them.
         prefix: what all prompts begin with; it is read only once.
         questions: what each goes on with.
     Returns: the answers, without the spaces around them.
@@ -181,51 +185,3 @@ def interval(outcomes, times: int = 2000, seed: int = 0) -> tuple[float, float]:
         means += scores[draws, asked].mean(axis=(1, 2)) / len(outcomes)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
-
-
-def measure(say=print) -> dict:
-    """Ask everything: each task, with and without a sentence about it, k shots, several draws.
-
-    Returns: what json can store; "answers" holds for each row of the table the model's answers in
-        the order of `PromptTask.asked`, one a line, "margins" ln p(positive) - ln p(negative).
-    """
-    begin, model_and_tokenizer = time.perf_counter(), pretrained.smollm2()
-    found = {
-        "command": "python -m mini_models measure in-context",
-        "model": pretrained.FILE,
-        "sha256": hashlib.sha256(pretrained.weights_file().read_bytes()).hexdigest(),
-        "answers": [],
-        "margins": [],
-    }
-    for name, task in tasks().items():
-        draws = 8 if name == "sentiment" else 4
-        for about in (False, True) if name in WORDS else (False,):
-            for k in SHOTS:
-                for draw in range(draws if k else 1):
-                    _ask(found, *model_and_tokenizer, name, task, k, draw, about)
-        if name in WORDS:  # the same examples, their answers handed to one another
-            for draw in range(draws):
-                _ask(found, *model_and_tokenizer, name, task, max(SHOTS), draw, mixed=True)
-        say(f"{name}: {time.perf_counter() - begin:.0f} s")
-    found["seconds"] = round(time.perf_counter() - begin)
-    return found
-
-
-def _ask(found, model, tokenizer, name, task, k, draw, about=False, mixed=False) -> None:
-    """One row of the table."""
-    shots = task.shots(k, draw)
-    if mixed:  # each example gets the answer of the next
-        shots = [(x, shots[(i + 1) % k][1]) for i, (x, _) in enumerate(shots)]
-    row = {"task": name, "k": k, "draw": draw, "about": about, "mixed": mixed}
-    prefix = task.prefix(shots, about)
-    lead = task.between if prefix else ""
-    questions = [lead + task.question(x) for x, _ in task.asked]
-    if name == "sentiment":
-        questions += [lead + task.question(x) for x in CONTENT_FREE]
-        scores = label_scores(model, tokenizer, prefix, questions)
-        margins = [round(m, 3) for m in (scores[:, 0] - scores[:, 1]).tolist()]
-        n = len(CONTENT_FREE)
-        found["margins"].append(row | {"asked": margins[:-n], "content_free": margins[-n:]})
-    else:
-        answers = complete(model, tokenizer, prefix, questions, NEW_TOKENS.get(name, 6))
-        found["answers"].append(row | {"answers": "\n".join(answers)})

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from mini_models.attention import causal_mask
-from mini_models.tokenizers import MASK, SPECIAL
-
-IGNORED = -100  # a target that no loss counts
+from mini_models.data.batches import IGNORED, draws
+from mini_models.tokenizers.wordpiece import MASK, SPECIAL
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class MaskedBatches:
         """Inputs, segment ids, attend ([B, T], or [B, T, T] from left to right), elsewhere and the
         targets of one step; a pure function of the step."""
         ids, segments, attend, elsewhere = self.batches[step]
-        draw = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        draw = draws(self.seed, step)
         inputs, targets = mask_tokens(ids, self.mask_id, self.ordinary, draw, self.how)
         if self.left_to_right:
             attend = attend[:, None] & causal_mask(ids.shape[1])  # [B, T, T]

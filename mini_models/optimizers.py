@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mini_models.devices import device_of, prefers_bf16
-from mini_models.processes import gathered, placed_as
+from mini_models.machine.devices import device_of, prefers_bf16
+from mini_models.machine.processes import gathered, placed_as
 
 
 def constant(step: int, config) -> float:
@@ -78,7 +78,9 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                average = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                if not self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+                average = self.state[p]["momentum_buffer"]
                 average.lerp_(p.grad, 1 - momentum)
                 ahead = p.grad.lerp(average, momentum)  # Nesterov: one more step of averaging
                 p.mul_(1 - lr * group["weight_decay"])

@@ -12,37 +12,24 @@ Derived  block_params and n_params in notebooks/04_transformer.ipynb, the rest i
 
 from dataclasses import dataclass
 
-from mini_models.bert import (
-    BERT_BASE,
-    BERT_BASE_CASED,
-    BERT_BASE_CHINESE,
-    BERT_LARGE,
-    BERTConfig,
-)
+from mini_models.bert import BERT_BASE, BERT_BASE_CASED, BERT_BASE_CHINESE, BERT_LARGE, BERTConfig
 from mini_models.dalle import DALLEConfig
-from mini_models.gpt import (
-    GPT2_LARGE,
-    GPT2_MEDIUM,
-    GPT2_SMALL,
-    GPT2_XL,
-    GPT3_175B,
-    GPTConfig,
-)
+from mini_models.gpt import GPT2_LARGE, GPT2_MEDIUM, GPT2_SMALL, GPT2_XL, GPT3_175B, GPTConfig
 
 PF_DAY = 1e15 * 24 * 60 * 60  # FLOPs
 
-BERT = {
+BERT_SIZES = {
     "base-uncased": BERT_BASE,
     "base-cased": BERT_BASE_CASED,
     "base-chinese": BERT_BASE_CHINESE,
     "large-uncased": BERT_LARGE,
 }
-GPT2 = {"small": GPT2_SMALL, "medium": GPT2_MEDIUM, "large": GPT2_LARGE, "xl": GPT2_XL}
+GPT2_SIZES = {"small": GPT2_SMALL, "medium": GPT2_MEDIUM, "large": GPT2_LARGE, "xl": GPT2_XL}
 
 # Brown et al. 2020, table 2.1, with two entries that contradict the rest of the paper replaced:
 # XL prints 24 heads of 128 for a width of 2048 (16 heads fit), and 13B prints a width of 5140 for
 # 40 heads of 128 (5120). Only the replaced values give the parameters and FLOPs of table D.1.
-GPT3 = {
+GPT3_SIZES = {
     "Small": GPTConfig(50257, 2048, 12, 12, 768),
     "Medium": GPTConfig(50257, 2048, 24, 16, 1024),
     "Large": GPTConfig(50257, 2048, 24, 16, 1536),
@@ -55,7 +42,7 @@ GPT3 = {
 
 # Ramesh et al. 2021: the widths of table 1, in heads of 64. Only the largest model's 64 layers are
 # printed; 62 and 56 are inferred, as depths that give the other two their printed parameters.
-DALLE = {
+DALLE_SIZES = {
     "2.8B": DALLEConfig(16384, 8192, 256, 1024, 62, 30, 1920, kernel=11),
     "5.6B": DALLEConfig(16384, 8192, 256, 1024, 56, 45, 2880, kernel=11),
     "12.0B": DALLEConfig(16384, 8192, 256, 1024, 64, 62, 3968, kernel=11),

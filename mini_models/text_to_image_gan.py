@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mini_models.devices import device_of
-from mini_models.gan import GANConfig, Generator, frozen, gradient_norms
+from mini_models.gan import GANConfig, Generator, averaged, frozen, gradient_norms
+from mini_models.machine.devices import device_of
+from mini_models.machine.modes import evaluating
 from mini_models.transformer import Transformer, init_weights
 
 SHARP = 8.0  # what the cosine of a picture and a caption is multiplied by
@@ -57,16 +57,23 @@ class TextToImageConfig:
 
 
 class TextEncoder(nn.Module):
-    """Captions [B, T] to a vector each [B, D]: the mean of its words, once they know each other."""
+    """Captions [B, T] to a vector each [B, D]: the mean of its words, once they know each other.
 
-    def __init__(self, config: TextToImageConfig):
+    Args:
+        config: has vocab_size, text_length, n_layers, d_model and n_heads.
+        spread: standard deviation of the first vectors of words and places; None leaves it, and
+            all other first weights, to whoever makes the encoder.
+    """
+
+    def __init__(self, config, spread: float | None = 0.5):
         super().__init__()
         self.words = nn.Embedding(config.vocab_size, config.d_model)
         self.order = nn.Embedding(config.text_length, config.d_model)
         self.transformer = Transformer(config.n_layers, config.d_model, config.n_heads)
-        init_weights(self, config.n_layers)
-        for table in (self.words, self.order):
-            nn.init.normal_(table.weight, std=0.5)
+        if spread is not None:
+            init_weights(self, config.n_layers)
+            for table in (self.words, self.order):
+                nn.init.normal_(table.weight, std=spread)
 
     def forward(self, ids: Tensor) -> Tensor:
         known = ids > 0  # not the padding
@@ -99,10 +106,9 @@ class TextGenerator(nn.Module):
     @torch.no_grad()
     def draw(self, ids: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A picture of each caption [N, T], from a latent drawn for it; [N, 3, 32, 32]."""
-        z, was_training = self.latents(len(ids), generator), self.training
-        self.eval()
-        drawn = [self(*part) for part in zip(z.split(256), ids.to(z.device).split(256))]
-        self.train(was_training)
+        z = self.latents(len(ids), generator)
+        with evaluating(self):
+            drawn = [self(*part) for part in zip(z.split(256), ids.to(z.device).split(256))]
         return torch.cat(drawn)
 
 
@@ -156,10 +162,7 @@ class TextToImageGAN(nn.Module):
         super().__init__()
         self.config = config
         self.generator, self.discriminator = TextGenerator(config), MatchingDiscriminator(config)
-        self.average = None
-        if config.average:
-            rule = get_ema_multi_avg_fn(config.average)
-            self.average = AveragedModel(self.generator, multi_avg_fn=rule).requires_grad_(False)
+        self.average = averaged(self.generator, config.average)
 
     def forward(self, images: Tensor, ids: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
         """One round: the losses of the discriminator and of the generator, in nats.

@@ -19,16 +19,18 @@ from accelerate import Accelerator
 from accelerate.utils import find_batch_size, gather_object, parse_flag_from_env, recursively_apply
 from torch import Tensor, nn
 
-from mini_models.devices import best_device, device_of, prefers_bf16
-from mini_models.optimizers import SCHEDULES, make_optimizers
-from mini_models.processes import fully_shard, gathered, noticing_lost_processes
-from mini_models.weights import (
+from mini_models.data.batches import IGNORED
+from mini_models.machine.devices import best_device, device_of, prefers_bf16
+from mini_models.machine.modes import evaluating
+from mini_models.machine.processes import fully_shard, gathered, noticing_lost_processes
+from mini_models.machine.weights import (
     load_optimizer_state,
     load_weights,
     optimizer_state,
     read_safetensors,
     write_safetensors,
 )
+from mini_models.optimizers import SCHEDULES, make_optimizers
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -114,15 +116,13 @@ def evaluate(model: nn.Module, batches, loss_of) -> float:
     Every integer target that is not -100 counts the same; where targets are not integers, every
     row does. Raises ValueError if there is nothing to count.
     """
-    was_training, device = model.training, device_of(model)
-    model.eval()
-    total = count = 0
-    for batch in batches:
-        batch = recursively_apply(lambda t: t.to(device), batch)
-        targets = batch[-1]
-        n = len(targets) if targets.is_floating_point() else int((targets != -100).sum())
-        total, count = total + float(loss_of(model, batch)) * n, count + n
-    model.train(was_training)
+    device, total, count = device_of(model), 0, 0
+    with evaluating(model):
+        for batch in batches:
+            batch = recursively_apply(lambda t: t.to(device), batch)
+            targets = batch[-1]
+            n = len(targets) if targets.is_floating_point() else int((targets != IGNORED).sum())
+            total, count = total + float(loss_of(model, batch)) * n, count + n
     if not count:
         raise ValueError("there is no target to measure on: give at least one batch")
     return total / count

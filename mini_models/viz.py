@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-STYLES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-"]
-CHINESE = ["Noto Sans CJK SC", "Noto Sans SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei",
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+LINE_STYLES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-"]
+CHINESE_FONTS = ["Noto Sans CJK SC", "Noto Sans SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei",
            "PingFang SC", "Heiti SC", "Microsoft YaHei", "SimHei"]  # fmt: skip
 
 
@@ -22,7 +22,7 @@ def style() -> None:
             "figure.dpi": 110,
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "axes.prop_cycle": plt.cycler(color=PALETTE),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
@@ -54,7 +54,7 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log="", ax=None):
         log: "x", "y" or "xy" for logarithmic axes.
     """
     ax = _axes(ax)
-    for (name, y), linestyle in zip(lines.items(), STYLES * len(lines)):
+    for (name, y), linestyle in zip(lines.items(), LINE_STYLES * len(lines)):
         xs, ys = y if isinstance(y, tuple) else (x, y)
         ys = to_numpy(ys)
         xs = np.arange(len(ys)) if xs is None else to_numpy(xs)
@@ -76,7 +76,7 @@ def curves(lines, x=None, xlabel="", ylabel="", title="", log="", ax=None):
 def intervals(lines, x, xlabel="", ylabel="", title="", ax=None):
     """One line for each name with an interval at each point: {name: [N] of (value, low, high)}."""
     ax = _axes(ax)
-    for (name, points), linestyle in zip(lines.items(), STYLES * len(lines)):
+    for (name, points), linestyle in zip(lines.items(), LINE_STYLES * len(lines)):
         value, low, high = to_numpy(points).T
         ax.errorbar(x, value, [value - low, high - value], linestyle=linestyle, marker="o",
                     markersize=4, capsize=3, label=name)  # fmt: skip
@@ -172,7 +172,7 @@ def arrows(vectors, title="", ax=None):
     """Named 2-D vectors {name: (x, y)} as arrows from the origin."""
     ax = _axes(ax, (4, 4))
     reach = 1.25 * max(np.abs(to_numpy(list(v))).max() for v in vectors.values())
-    for (name, v), colour in zip(vectors.items(), COLOURS * len(vectors)):
+    for (name, v), colour in zip(vectors.items(), PALETTE * len(vectors)):
         x, y = map(float, v)
         ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2, "color": colour})
         ax.annotate(name, (x, y), textcoords="offset points", xytext=(6, 6), color=colour)
@@ -188,7 +188,7 @@ def clouds(sets, centres=None, reach=None, xlabel="", title="", axes=None):
         axes = plt.subplots(1, len(sets), figsize=size, sharex=True, sharey=True)[1]
     for ax, (name, points) in zip(np.atleast_1d(axes), sets.items()):
         if centres is not None:
-            ax.scatter(*to_numpy(centres).T, s=70, facecolors="none", edgecolors=COLOURS[1])
+            ax.scatter(*to_numpy(centres).T, s=70, facecolors="none", edgecolors=PALETTE[1])
         ax.scatter(*to_numpy(points).T, s=2, alpha=0.4)
         ax.set(title=name, xlabel=xlabel, aspect="equal", xticks=[], yticks=[])
         if reach:
@@ -202,7 +202,7 @@ def flow(velocity, paths, reach=2.0, xlabel="", ylabel="", title="", ax=None):
     ax = _axes(ax, (3.7, 3.6))
     grid = np.stack(np.meshgrid(*[np.linspace(-reach, reach, 11)] * 2))
     ax.quiver(*grid, *to_numpy(velocity(grid)), color="0.7", width=0.005)
-    for (name, path), linestyle in zip(paths.items(), STYLES):
+    for (name, path), linestyle in zip(paths.items(), LINE_STYLES):
         ax.plot(*to_numpy(path).T, linestyle=linestyle, label=name)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -228,9 +228,11 @@ def images(rows, title="", ax=None):
 def token_strip(tokens, title="", width=72, ax=None):
     """Tokens as a row of coloured boxes, wrapped; a space is drawn as ␣.
 
-    Chinese needs one of the fonts in `CHINESE`; where none is installed it is drawn as □.
+    Chinese needs one of the fonts in `CHINESE_FONTS`; where none is installed it is drawn as □.
     """
-    chinese = sorted(set(CHINESE) & set(font_manager.get_font_names()), key=CHINESE.index)
+    chinese = sorted(
+        set(CHINESE_FONTS) & set(font_manager.get_font_names()), key=CHINESE_FONTS.index
+    )
     ax = _axes(ax, (6.4, 0.5 + 0.42 * (1 + sum(max(len(t), 1) + 1 for t in tokens) // width)))
     x, y = 0.0, 0.0
     for i, token in enumerate(tokens):
@@ -239,7 +241,7 @@ def token_strip(tokens, title="", width=72, ax=None):
         wide = sum(2 if ord(ch) > 0x2E80 else 1 for ch in shown) + 1
         if x and x + wide > width:
             x, y = 0.0, y - 1
-        ax.add_patch(plt.Rectangle((x, y - 0.4), wide - 0.2, 0.8, color=COLOURS[i % 6], alpha=0.3))
+        ax.add_patch(plt.Rectangle((x, y - 0.4), wide - 0.2, 0.8, color=PALETTE[i % 6], alpha=0.3))
         if not chinese:
             shown = "".join("□" if ord(ch) > 0x2E80 else ch for ch in shown)
         ax.text(x + wide / 2 - 0.1, y, shown, ha="center", va="center", fontsize=10,

@@ -6,41 +6,53 @@ they were made and how good they are.
 """
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from mini_models.bert import BERTConfig, BERTForPretraining
-from mini_models.captions import CaptionTokenizer
 from mini_models.clip import CLIP, CLIPConfig
 from mini_models.dalle import DALLE, DALLEConfig
 from mini_models.dvae import DVAE, DVAEConfig
-from mini_models.eight_bits import packed, unpacked
 from mini_models.fidelity import Classifier, ClassifierConfig
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
-from mini_models.text_to_image_gan import TextGenerator, TextToImageConfig
-from mini_models.tokenizers import CharTokenizer, WordPiece
-from mini_models.weights import (
+from mini_models.machine.eight_bits import packed, unpacked
+from mini_models.machine.files import whole
+from mini_models.machine.weights import (
     load_weights,
     read_about,
     read_safetensors,
     write_safetensors,
 )
-from mini_models.words import WordTokenizer
+from mini_models.text_to_image_gan import TextGenerator, TextToImageConfig
+from mini_models.tokenizers.captions import CaptionTokenizer
+from mini_models.tokenizers.characters import CharTokenizer
+from mini_models.tokenizers.wordpiece import WordPiece
+from mini_models.tokenizers.words import WordTokenizer
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+class Kind(NamedTuple):
+    """A kind of model that a file can hold."""
+
+    model: type[nn.Module]
+    config: type
+    does: str = "is measured"  # or "write", "fill", "draw", "draw a prompt": what one may ask of it
+
+
 KINDS = {
-    "GPT": (GPT, GPTConfig),
-    "BERTForPretraining": (BERTForPretraining, BERTConfig),
-    "GAN": (GAN, GANConfig),
-    "Classifier": (Classifier, ClassifierConfig),
-    "TextGenerator": (TextGenerator, TextToImageConfig),
-    "DVAE": (DVAE, DVAEConfig),
-    "DALLE": (DALLE, DALLEConfig),
-    "CLIP": (CLIP, CLIPConfig),
+    "GPT": Kind(GPT, GPTConfig, "write"),
+    "BERTForPretraining": Kind(BERTForPretraining, BERTConfig, "fill"),
+    "GAN": Kind(GAN, GANConfig, "draw"),
+    "Classifier": Kind(Classifier, ClassifierConfig),
+    "TextGenerator": Kind(TextGenerator, TextToImageConfig, "draw a prompt"),
+    "DVAE": Kind(DVAE, DVAEConfig),
+    "DALLE": Kind(DALLE, DALLEConfig, "draw a prompt"),
+    "CLIP": Kind(CLIP, CLIPConfig),
 }
 ALPHABETS = {
     "characters": CharTokenizer,
@@ -50,10 +62,17 @@ ALPHABETS = {
 }  # as a file calls them
 
 
-def names(*kinds: str) -> list[str]:
-    """The models that come with the package; only those of some kinds, if any are named."""
+def names(does: str = "") -> list[str]:
+    """The models that come with the package; only those that do something, such as "write"."""
     found = sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
-    return [n for n in found if not kinds or kind_of(read_about(find(n))) in kinds]
+    return [n for n in found if KINDS[kind_of(read_about(find(n)))].does.startswith(does)]
+
+
+def refuse_unless(does: str, name: str, model: nn.Module) -> None:
+    """Raise ValueError, with the names of others, unless a model does what is asked of it."""
+    if not KINDS[type(model).__name__].does.startswith(does):
+        others = ", ".join(names(does))
+        raise ValueError(f"{name} does not {does}: choose one of {others}")
 
 
 def kind_of(about: dict) -> str:
@@ -61,7 +80,7 @@ def kind_of(about: dict) -> str:
     return about.get("kind", "GPT")  # the first files, all of them GPTs, did not say
 
 
-def load(name: str) -> tuple[nn.Module, CharTokenizer | None]:
+def load(name: str) -> tuple[nn.Module, Any]:
     """A trained model, in evaluation mode on the CPU, and its tokenizer, None if it reads no text.
 
     Args:
@@ -74,11 +93,11 @@ def load(name: str) -> tuple[nn.Module, CharTokenizer | None]:
         raise ValueError(
             f"{path} is not a finished model: give the .safetensors file that training ends with"
         )
-    make, config = KINDS[kind_of(about)]
+    kind = KINDS[kind_of(about)]
     try:
-        model = make(config(**about["config"]))
+        model = kind.model(kind.config(**about["config"]))
     except TypeError as error:
-        said = f"{path} was written for another version of {config.__name__}: {error}"
+        said = f"{path} was written for another version of {kind.config.__name__}: {error}"
         raise ValueError(said) from None
     load_weights(model, unpacked(tensors), path)
     tokenizers = [
@@ -88,7 +107,8 @@ def load(name: str) -> tuple[nn.Module, CharTokenizer | None]:
 
 
 def card(name: str) -> dict:
-    """How a model was made: recipe, seed, steps, seconds, held_out (nats), data_sha256, …
+    """How a model was made: recipe, seed, steps, seconds, data_sha256, and how good it is:
+    held_out, in its unit, …
 
     Raises: ValueError if there is no such model, or its card is missing or damaged.
     """
@@ -119,9 +139,23 @@ def save(path: Path, model: nn.Module, tokenizer, card: dict) -> None:
     for alphabet, kind in ALPHABETS.items():
         if isinstance(tokenizer, kind):
             about[alphabet] = getattr(tokenizer, alphabet)
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".json.part")
-    part.write_text(text, encoding="utf-8")
-    write_safetensors(path, packed(model.state_dict()), about)
-    os.replace(part, path.with_suffix(".json"))
+    with whole(path.with_suffix(".json")) as part:  # the card takes its place after the weights
+        part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_safetensors(path, packed(model.state_dict()), about)
+
+
+def drawn_by(model: nn.Module, tokenizer, prompt: str | None, n: int, generator=None) -> Tensor:
+    """n pictures by a model that draws, [n, C, S, S]: of the prompt, if it reads one.
+
+    Raises: ValueError if it needs a prompt and has none, or the reverse, or does not know a word.
+    """
+    if tokenizer is None:
+        if prompt is not None:
+            raise ValueError("this model reads no text: draw without a prompt")
+        return model.draw(model.latents(n, generator))
+    if not (prompt or "").strip():
+        words = " ".join(getattr(tokenizer, "words", []))  # where it knows no others
+        said = f", in these words: {words}" if words else ", such as 'a red apple' or '红苹果'"
+        raise ValueError(f"there is no prompt: say what to draw{said}")
+    ids = tokenizer.encode_batch([prompt], model.config.text_length)
+    return model.draw(ids.repeat(n, 1), generator)

@@ -22,10 +22,11 @@ from mini_models.bert import (
     pretraining_loss,
     restoration,
 )
-from mini_models.convert import bert_from_hf
-from mini_models.documents import Document, PairBatches
+from mini_models.data import IGNORED
+from mini_models.data.prose import Document, PairBatches
 from mini_models.layers import LayerNorm, sinusoidal_positions
-from mini_models.masking import IGNORED, MaskedBatches
+from mini_models.masking import MaskedBatches
+from mini_models.pretrained.convert import bert_from_hf
 from mini_models.scaling import n_params, pretraining_head_params
 from mini_models.tokenizers import SPECIAL, WordPiece
 from mini_models.train import TrainConfig, train

@@ -21,7 +21,7 @@ from mini_models.clip import (
     recall_at,
     rerank,
 )
-from mini_models.shapes_data import ShapesBatches, caption_tokenizer
+from mini_models.data.shapes.batches import ShapesBatches, caption_tokenizer
 from mini_models.text_to_image_gan import contrast
 from mini_models.train import TrainConfig, train
 

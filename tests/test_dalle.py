@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from mini_models.attention import scaled_dot_product_attention
 from mini_models.dalle import DALLE, DALLEConfig, StreamDecoder, dalle_loss
 from mini_models.dvae import DVAEConfig
-from mini_models.scaling import DALLE as PAPER
+from mini_models.scaling import DALLE_SIZES as PAPER
 from mini_models.scaling import n_params
 
 EYE = DVAEConfig(codes=12, grid=4, image_size=8, width=8)

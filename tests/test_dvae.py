@@ -10,15 +10,9 @@ import torch.nn.functional as F
 from torch.distributions import Categorical, Normal, kl_divergence
 from torch.testing import assert_close
 
-from mini_models import dvae, oracle, zoo
-from mini_models.dalle_recipes import (
-    RECIPES,
-    CodebookWatch,
-    codebook_use,
-    dvae_shapes_task,
-    through,
-)
-from mini_models.dalle_recipes import Pictures as Stepped
+from mini_models import dvae, zoo
+from mini_models.data.shapes import captioned, oracle
+from mini_models.data.shapes.batches import ShapesBatches
 from mini_models.dvae import (
     DVAE,
     DVAEConfig,
@@ -33,7 +27,11 @@ from mini_models.dvae import (
     perplexity,
     reconstruction_nats,
 )
-from mini_models.shapes_data import ShapesBatches, shapes
+from mini_models.recipes.dalle import RECIPES
+from mini_models.recipes.dvae import WithStep as Stepped
+from mini_models.recipes.dvae import dvae_shapes_task
+from mini_models.recipes.judges import codebook_use, through
+from mini_models.recipes.watches import CodebookWatch
 from mini_models.train import TrainConfig, train
 
 TINY = DVAEConfig(codes=7, grid=2, image_size=8, channels=2, width=6, n_layers=1)
@@ -255,7 +253,7 @@ def test_pictures_carry_the_number_of_their_step():
 
 def test_reconstructions_and_words_are_those_of_encode_and_decode():
     model = tiny(config=DVAEConfig(codes=9, width=4, grid=4))
-    images = shapes("train", 260)[0]  # more than one part
+    images = captioned("train", 260)[0]  # more than one part
     painted, ids = through(model, images)
     assert_close(ids, model.encode(images))
     assert_close(painted, model.decode(ids))
@@ -339,8 +337,8 @@ def test_a_codebook_that_recovers_is_not_said_to_have_collapsed():
 
 def test_it_learns_to_paint_shapes_better_than_k_means_in_seconds():
     config = DVAEConfig(codes=32, width=24, n_layers=1, temperature_steps=60)
-    model, (seen, _) = tiny(config=config), shapes("seen", 64)
-    model.begin(shapes("train", 60)[0])
+    model, (seen, _) = tiny(config=config), captioned("seen", 64)
+    model.begin(captioned("train", 60)[0])
     first = codebook_use(model, seen)["squared_error"]
     assert first < 0.5 * (seen - seen.mean(dim=0)).square().mean()
     how = TrainConfig(steps=100, lr=3e-3, warmup=5, precision="fp32")
@@ -362,7 +360,7 @@ def test_the_recipe_prepares_a_model_whose_words_are_k_means():
 def test_the_oracle_reads_what_the_shipped_model_paints_and_its_watch_is_quiet():
     model, tokenizer = zoo.load("dvae-shapes")
     assert isinstance(model, dvae.DVAE) and tokenizer is None
-    images, captions = shapes("held_out", 200, seed=3)
+    images, captions = captioned("held_out", 200, seed=3)
     read = oracle.exact_match(through(model, images)[0], captions)
     assert read.float().mean() > 0.92
     watch = CodebookWatch(images[:64], every=1)

@@ -10,11 +10,11 @@ from scipy.stats import bootstrap
 from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mini_models import in_context, pretrained
+from mini_models import in_context
+from mini_models.experiments.in_context import SHOTS, WORD_TASKS
 from mini_models.in_context import (
     LABELS,
     POOL,
-    SHOTS,
     START,
     calibrate,
     complete,
@@ -22,6 +22,7 @@ from mini_models.in_context import (
     label_scores,
     tasks,
 )
+from mini_models.pretrained import smollm2
 
 CHARACTERS = "\n abcdefghijklmnopqrstuvwxyz=>"
 ALL = tasks()
@@ -170,9 +171,9 @@ def test_a_prompt_is_written_as_in_the_paper():
 def test_the_stored_answers_are_complete_and_of_the_pinned_file():
     path = in_context.Path(in_context.__file__).parent / "results" / "in-context.json"
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["model"] == pretrained.FILE and len(found["sha256"]) == 64
+    assert found["model"] == smollm2.FILE and len(found["sha256"]) == 64
     rows = {(r["task"], r["k"], r["draw"], r["about"], r["mixed"]) for r in found["answers"]}
-    words = {n for n in ALL if n in in_context.WORDS}
+    words = {n for n in ALL if n in WORD_TASKS}
     assert len(rows) == len(found["answers"]) == len(words) * (2 * 17 + 4) + 3 * 17
     for row in found["answers"]:
         assert len(row["answers"].split("\n")) == len(ALL[row["task"]].asked)

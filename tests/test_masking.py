@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mini_models.attention import causal_mask
-from mini_models.masking import IGNORED, MaskedBatches, Masking, mask_tokens, ordinary_ids
+from mini_models.data import IGNORED
+from mini_models.masking import MaskedBatches, Masking, mask_tokens, ordinary_ids
 from mini_models.tokenizers import SPECIAL, WordPiece
 
 WORDS = WordPiece([*SPECIAL, *(f"w{i}" for i in range(95))])

@@ -11,18 +11,10 @@ from scipy.optimize import curve_fit
 
 from mini_models import power_law
 from mini_models.data import shakespeare
+from mini_models.experiments.scaling import FAMILY, LARGER, SEEDS, STEPS, WIDTHS, run, train_width
 from mini_models.gpt import gpt_loss
-from mini_models.power_law import (
-    LARGER,
-    SEEDS,
-    WIDTHS,
-    PowerLaw,
-    bootstrap_laws,
-    fit_power_law,
-    predict_loss,
-    train_width,
-)
-from mini_models.text_recipes import RECIPES
+from mini_models.power_law import PowerLaw, bootstrap_laws, fit_power_law, predict_loss
+from mini_models.recipes.gpt import RECIPES
 from mini_models.train import evaluate, train
 
 PARAMS = np.repeat([1e4, 3e4, 1e5, 3e5, 1e6], 3)
@@ -35,7 +27,7 @@ def noisy(seed: int, deviation: float = 0.005) -> np.ndarray:
 
 def shorter(monkeypatch, steps: int) -> None:
     """Fewer steps on a shorter text, for the runs of one test."""
-    family = replace(power_law.FAMILY, train=replace(power_law.FAMILY.train, steps=steps))
+    family = replace(FAMILY, train=replace(FAMILY.train, steps=steps))
     text = shakespeare()
     family = replace(family, texts=lambda: (text[:20_000], text[20_000:22_000]))
     monkeypatch.setattr(power_law, "FAMILY", family)
@@ -60,7 +52,7 @@ def test_the_fit_is_the_one_that_scipy_finds(seed):
 
 def test_a_run_is_what_train_and_evaluate_make_of_the_recipe(monkeypatch):
     shorter(monkeypatch, steps=3)
-    family = power_law.FAMILY
+    family = FAMILY
     task = replace(family, model=replace(family.model, d_model=8)).prepare(seed=5)
     losses = train(task.model, task.batches, gpt_loss, family.train)
     one = train_width(8, seed=5)
@@ -120,16 +112,16 @@ def test_every_width_and_seed_is_measured_and_the_larger_one_last(monkeypatch):
         return {"width": width, "seed": seed, "loss": 2.0, "seconds": 1.0}
 
     monkeypatch.setattr(power_law, "train_width", instead)
-    found = power_law.measure(told.append)
+    found = run(told.append)
     assert sorted(asked[:-1]) == sorted((w, s) for w in WIDTHS for s in SEEDS)
     assert asked[-1] == (LARGER, 0) and len(told) == len(asked)
     assert json.loads(json.dumps(found)) == found and found["torch"] == torch.__version__
 
 
 def test_the_family_is_measured_on_the_pages_of_the_shakespeare_recipe():
-    assert power_law.FAMILY.texts() == RECIPES["gpt-shakespeare"].texts()
-    rows = power_law.STEPS * power_law.FAMILY.batch_size
-    assert rows * 64 < len(power_law.FAMILY.texts()[0])  # no page is read twice
+    assert FAMILY.texts() == RECIPES["gpt-shakespeare"].texts()
+    rows = STEPS * FAMILY.batch_size
+    assert rows * 64 < len(FAMILY.texts()[0])  # no page is read twice
 
 
 def test_the_stored_runs_are_of_every_width_and_seed_and_wider_is_better():
@@ -137,7 +129,7 @@ def test_the_stored_runs_are_of_every_width_and_seed_and_wider_is_better():
     runs = json.loads(path.read_text())["runs"]
     asked = [*((w, s) for s in SEEDS for w in WIDTHS), (LARGER, 0)]
     assert [(r["width"], r["seed"]) for r in runs] == asked
-    assert {r["steps"] for r in runs} == {power_law.STEPS}
+    assert {r["steps"] for r in runs} == {STEPS}
     for r in runs:
         assert r["params"] == 3 * (12 * r["width"] ** 2 + 13 * r["width"])
         wider = [other["loss"] for other in runs if other["width"] > r["width"]]

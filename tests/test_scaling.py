@@ -17,12 +17,12 @@ from transformers import (
 
 from mini_models.gpt import GPT, POSITIONS, GPTConfig, gpt_loss
 from mini_models.scaling import (
-    BERT,
+    BERT_SIZES,
     CHINCHILLA,
     CHINCHILLA_REFIT,
-    DALLE,
-    GPT2,
-    GPT3,
+    DALLE_SIZES,
+    GPT2_SIZES,
+    GPT3_SIZES,
     PF_DAY,
     BERTConfig,
     LossLaw,
@@ -63,9 +63,9 @@ def test_the_formula_counts_what_a_model_has(positions, changes):
     assert n_params(config) == sum(p.numel() for p in GPT(config).parameters())
 
 
-@pytest.mark.parametrize("name", GPT2)
+@pytest.mark.parametrize("name", GPT2_SIZES)
 def test_the_sizes_of_gpt_2_have_the_parameters_of_transformers(name):
-    c = GPT2[name]
+    c = GPT2_SIZES[name]
     with torch.device("meta"):  # counts without memory
         sizes = {"n_embd": c.d_model, "n_layer": c.n_layers, "n_head": c.n_heads}
         config = GPT2Config(vocab_size=c.vocab_size, n_positions=c.context_length, **sizes)
@@ -74,7 +74,9 @@ def test_the_sizes_of_gpt_2_have_the_parameters_of_transformers(name):
 
 
 def test_the_sizes_of_gpt_2_are_those_of_its_paper():
-    table = {name: (c.n_layers, c.d_model) for name, c in GPT2.items()}  # Radford 2019, table 2
+    table = {
+        name: (c.n_layers, c.d_model) for name, c in GPT2_SIZES.items()
+    }  # Radford 2019, table 2
     assert table == {
         "small": (12, 768),
         "medium": (24, 1024),
@@ -95,13 +97,13 @@ def bert_of_transformers(c: BERTConfig) -> BertConfig:
     )
 
 
-@pytest.mark.parametrize("name", BERT)
+@pytest.mark.parametrize("name", BERT_SIZES)
 def test_the_sizes_of_bert_have_the_parameters_of_transformers(name):
-    config = bert_of_transformers(BERT[name])
+    config = bert_of_transformers(BERT_SIZES[name])
     with torch.device("meta"):
         body, whole = BertModel(config), BertForPreTraining(config)
-    assert n_params(BERT[name]) == body.num_parameters()
-    both = n_params(BERT[name]) + pretraining_head_params(BERT[name])
+    assert n_params(BERT_SIZES[name]) == body.num_parameters()
+    both = n_params(BERT_SIZES[name]) + pretraining_head_params(BERT_SIZES[name])
     assert both == whole.num_parameters()
 
 
@@ -125,8 +127,11 @@ def test_roberta_large_has_the_355_million_that_are_printed_for_bert_large():
 
 
 def test_dall_e_has_the_parameters_of_its_paper():
-    assert n_params(DALLE["12.0B"]) == 12_192_997_376
-    for name, config in DALLE.items():  # Ramesh et al. 2021, table 1, prints 2.8, 5.6 and 12.0
+    assert n_params(DALLE_SIZES["12.0B"]) == 12_192_997_376
+    for (
+        name,
+        config,
+    ) in DALLE_SIZES.items():  # Ramesh et al. 2021, table 1, prints 2.8, 5.6 and 12.0
         assert n_params(config) / 1e9 == pytest.approx(float(name[:-1]), rel=0.017)
         assert config.d_model == 64 * config.n_heads
         assert config.text_length + config.image_length == 1280
@@ -186,12 +191,12 @@ def test_the_published_laws_say_what_their_papers_say():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_gpt_3_needs_the_parameters_and_pf_days_of_its_paper(name):
     rounded, days, millions = PUBLISHED[name]
-    assert GPT3.keys() == PUBLISHED.keys()
-    count = n_params(GPT3[name])
+    assert GPT3_SIZES.keys() == PUBLISHED.keys()
+    count = n_params(GPT3_SIZES[name])
     scale = {"M": 1e6, "B": 1e9}[rounded[-1]]
     assert count / scale == pytest.approx(float(rounded[:-1]), rel=0.02)
     assert count / 1e6 == pytest.approx(millions, rel=0.005)
-    assert pf_days(GPT3[name], 300e9) == pytest.approx(days, rel=0.005)
+    assert pf_days(GPT3_SIZES[name], 300e9) == pytest.approx(days, rel=0.005)
 
 
 def test_the_cache_takes_the_bytes_that_are_allocated():
@@ -204,7 +209,7 @@ def test_the_cache_takes_the_bytes_that_are_allocated():
 
 
 def test_six_n_is_three_passes_of_a_wide_model_over_a_short_text():
-    config = GPT3["13B"]
+    config = GPT3_SIZES["13B"]
     exact = 3 * forward_flops(config, 128)  # backward costs twice what forward does
     assert exact / training_flops(config, 128) == pytest.approx(1, abs=0.02)
 
@@ -218,17 +223,17 @@ def test_attention_grows_with_the_square_of_the_text_and_all_else_in_proportion(
 
 
 def test_most_parameters_of_a_large_model_are_in_its_blocks_and_of_a_small_one_are_not():
-    share = {n: c.n_layers * block_params(c) / n_params(c) for n, c in GPT3.items()}
+    share = {n: c.n_layers * block_params(c) / n_params(c) for n, c in GPT3_SIZES.items()}
     assert share["Small"] < 0.7 and share["175B"] > 0.99
     assert list(share.values()) == sorted(share.values())
 
 
 def test_published_sizes_can_be_built_from_heads_of_one_width():
-    for config in [*GPT2.values(), *GPT3.values()]:
+    for config in [*GPT2_SIZES.values(), *GPT3_SIZES.values()]:
         assert config.d_model % config.n_heads == 0
-    assert {GPT2[n].d_model // GPT2[n].n_heads for n in GPT2} == {64}
-    assert {c.context_length for c in GPT3.values()} == {2048}
-    assert {c.vocab_size for c in [*GPT2.values(), *GPT3.values()]} == {50257}
+    assert {GPT2_SIZES[n].d_model // GPT2_SIZES[n].n_heads for n in GPT2_SIZES} == {64}
+    assert {c.context_length for c in GPT3_SIZES.values()} == {2048}
+    assert {c.vocab_size for c in [*GPT2_SIZES.values(), *GPT3_SIZES.values()]} == {50257}
 
 
 def test_a_pf_day_is_a_day_at_a_thousand_teraflops():

@@ -5,10 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from mini_models import oracle
-from mini_models.matching_data import MatchingBatches, english
-from mini_models.shapes import caption, scenes
-from mini_models.shapes_recipes import drawn
+from mini_models.data.shapes import caption, oracle, scenes
+from mini_models.data.shapes.batches import MatchingBatches, english_tokenizer
+from mini_models.recipes.judges import illustrated
 from mini_models.text_to_image_gan import (
     TextEncoder,
     TextToImageConfig,
@@ -35,7 +34,7 @@ def a_batch(n=6, step=0):
 
 
 def read(*captions, length=10):
-    return english().encode_batch(captions, length)
+    return english_tokenizer().encode_batch(captions, length)
 
 
 # agrees with an independent implementation
@@ -55,7 +54,7 @@ def test_the_matching_loss_is_cross_entropy_with_three_kinds_of_pairs():
 
 
 def test_the_best_answer_is_the_share_of_right_pairs_among_all_that_look_so():
-    p, q, m = 0.3, 0.2, 0.6  # how often a pair is right, drawn and mismatched
+    p, q, m = 0.3, 0.2, 0.6  # how often a pair is right, illustrated and mismatched
     logit = torch.zeros((), dtype=torch.float64, requires_grad=True)
     for _ in range(3000):
         loss = p * F.softplus(-logit) + (0.5 * q + 0.5 * m) * F.softplus(logit)
@@ -212,6 +211,6 @@ def test_the_shipped_generator_draws_what_it_is_told():
 
     painter, tokenizer = zoo.load("gan-shapes")
     said = [caption(s) for s in scenes("train") if s.second is None]
-    found = oracle.by_attribute(drawn(painter, said), said)
+    found = oracle.by_attribute(illustrated(painter, said), said)
     assert found["colour"].float().mean() > 0.5
-    assert tokenizer.vocab_size == painter.config.vocab_size == english().vocab_size
+    assert tokenizer.vocab_size == painter.config.vocab_size == english_tokenizer().vocab_size

@@ -14,8 +14,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from mini_models.data import TextBatches, windows
-from mini_models.devices import prefers_bf16
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
+from mini_models.machine.devices import prefers_bf16
 from mini_models.optimizers import SCHEDULES
 from mini_models.train import CHECKPOINT, TrainConfig, evaluate, train
 

@@ -234,8 +234,8 @@ def test_numbers_stand_out_from_their_cells(diverging):
 
 def test_the_colours_are_those_of_okabe_and_ito_and_differ_without_colour_too():
     published = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-    assert published == viz.COLOURS
-    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == viz.COLOURS
+    assert published == viz.PALETTE
+    assert plt.rcParams["axes.prop_cycle"].by_key()["color"] == viz.PALETTE
     lines = viz.curves({str(i): [i, i] for i in range(6)}).lines
     looks = {(line.get_color(), str(line.get_linestyle())) for line in lines}
     assert len(looks) == 6

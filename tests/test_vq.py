@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from mini_models import vq
+from mini_models.data.shapes import captioned
+from mini_models.data.shapes.batches import ShapesBatches
 from mini_models.dvae import DVAEConfig, k_means, perplexity, reconstruction_nats
-from mini_models.shapes_data import ShapesBatches, shapes
 from mini_models.train import TrainConfig, train
 from mini_models.vq import VQVAE, Codebook, straight_through, vq_loss
 
@@ -156,8 +157,8 @@ def test_what_does_not_fit_is_refused():
 
 def test_it_learns_to_paint_shapes_in_seconds():
     torch.manual_seed(0)
-    model, images = VQVAE(DVAEConfig(codes=32, width=16, n_layers=1)), shapes("seen", 64)[0]
-    model.begin(shapes("train", 60)[0])
+    model, images = VQVAE(DVAEConfig(codes=32, width=16, n_layers=1)), captioned("seen", 64)[0]
+    model.begin(captioned("train", 60)[0])
     ids = model.eval().encode(images)
     assert F.mse_loss(model.decode(ids), images) < 0.5 * images.var(dim=0).mean()
     how = TrainConfig(steps=60, lr=1e-3, warmup=5, precision="fp32")

@@ -12,10 +12,11 @@ from mini_models.data import split, tang_quatrains
 from mini_models.decoding import generate
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
-from mini_models.text_recipes import held_out_batches, sha256
+from mini_models.machine.files import digest
+from mini_models.machine.weights import write_safetensors
+from mini_models.recipes.gpt import held_out_batches
 from mini_models.tokenizers import CharTokenizer
 from mini_models.train import evaluate
-from mini_models.weights import write_safetensors
 
 SHIPPED = ["gpt-shakespeare", "gpt-tang"]
 
@@ -39,7 +40,7 @@ def test_a_shipped_model_has_the_held_out_loss_of_its_card(name):
     model, tokenizer = zoo.load(name)
     card, recipe = zoo.card(name), recipes.get(name)
     train_text, held_out = recipe.texts()
-    assert card["data_sha256"] == sha256(train_text, held_out)
+    assert card["data_sha256"] == digest(train_text, held_out)
     batches = held_out_batches(held_out, tokenizer, model.config.context_length, recipe.lines)
     some = batches[:: max(len(batches) // 6, 1)]
     loss = evaluate(model, some, gpt_loss)

@@ -1,6 +1,6 @@
 """Build the site into _build/html. Any warning, or any formula that cannot be read, is a failure.
 
-    python tools/book.py
+python tools/book.py
 """
 
 import shutil

@@ -137,8 +137,10 @@ def _order(code):
 def _ids(cells):
     seen = set()
     for cell in cells:
-        if cell.id in seen or not re.fullmatch(r"[a-z][a-z0-9-]{2,63}", cell.id) or re.fullmatch(
-            r"[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]+", cell.id
+        if (
+            cell.id in seen
+            or not re.fullmatch(r"[a-z][a-z0-9-]{2,63}", cell.id)
+            or re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{8}-[0-9a-f-]+", cell.id)
         ):
             yield f"cell {cell.id} needs a unique id of words, such as why-divide: name it"
         seen.add(cell.id)

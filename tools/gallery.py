@@ -12,12 +12,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mini_models import zoo
-from mini_models.dalle_recipes import nearest_in_training, through
-from mini_models.emoji import emoji_split
-from mini_models.pictures import drawn
-from mini_models.shapes import parse
-from mini_models.shapes_data import shapes
-from mini_models.shapes_recipes import prompts
+from mini_models.data.emoji import emoji_split
+from mini_models.data.shapes import captioned, parse
+from mini_models.recipes.judges import nearest_in_training, prompts, through
+from mini_models.zoo import drawn_by
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 TIMES = 2  # every pixel becomes so many, on a side
@@ -25,7 +23,7 @@ MANY = 8  # drawings of a prompt
 COLOURS = 64  # of a file
 PAGE = """# Gallery
 
-Everything on this page was drawn by models that come with the book, with the prompts that stand \
+Everything on this page was drawn_by by models that come with the book, with the prompts that stand \
 beside it, and nothing was picked: the first drawings of a fixed seed. `make gallery` draws it all \
 again. Each picture is 32 pixels on a side, or 28.
 
@@ -49,7 +47,7 @@ training.
 
 {dalle_shapes}
 
-It can also finish a picture. The upper half is given, the lower half is drawn, once for each \
+It can also finish a picture. The upper half is given, the lower half is drawn_by, once for each \
 caption.
 
 {halves}
@@ -74,7 +72,7 @@ painted from them: scenes of the held-out pairs, and emoji that were kept from t
 
 {words}
 """
-CLOTHES = "sixteen pieces of clothing, drawn without a prompt"
+CLOTHES = "sixteen pieces of clothing, drawn_by without a prompt"
 LEARNED = (
     "cat face", "猫脸", "sun", "太阳", "sleeping face", "睡着了", "rocket", "火箭",
 )  # fmt: skip
@@ -113,7 +111,7 @@ def of_prompts(name: str, asked, nearest: bool = False, start: int = 0) -> str:
     model, tokenizer = zoo.load(name)
     rows = [("prompt", "drawings") + (("nearest in training",) if nearest else ())]
     for i, prompt in enumerate(asked, start):
-        images = drawn(model, tokenizer, prompt, MANY, torch.Generator().manual_seed(i))
+        images = drawn_by(model, tokenizer, prompt, MANY, torch.Generator().manual_seed(i))
         row = (prompt, picture(f"{name}-{i}", images, f"{MANY} drawings of: {prompt}"))
         if nearest:
             same, which = nearest_in_training(images[:1])
@@ -124,7 +122,7 @@ def of_prompts(name: str, asked, nearest: bool = False, start: int = 0) -> str:
 
 def halves() -> str:
     model, tokenizer = zoo.load("dalle-shapes")
-    images, captions = shapes("train", 200, seed=7)
+    images, captions = captioned("train", 200, seed=7)
     above = [i for i, c in enumerate(captions) if parse(c).relation == "above" and " above " in c]
     rows = [("caption", "given", "drawn")]
     for i in above[:3]:
@@ -143,7 +141,7 @@ def halves() -> str:
 def words() -> str:
     rows = [("pictures", "before and after")]
     emoji = emoji_split("concepts").floats()[::20][:MANY]
-    for kind, images in (("shapes", shapes("held_out", MANY, seed=3)[0]), ("emoji", emoji)):
+    for kind, images in (("shapes", captioned("held_out", MANY, seed=3)[0]), ("emoji", emoji)):
         model, _ = zoo.load(f"dvae-{kind}")
         both = torch.cat([images, through(model, images)[0]], dim=2)  # one above the other
         rows.append((kind, picture(f"dvae-{kind}", both, f"{kind}, and their reconstructions")))
@@ -152,7 +150,7 @@ def words() -> str:
 
 def clothes() -> str:
     model, _ = zoo.load("gan-fashion")
-    images = drawn(model, None, None, 16, torch.Generator().manual_seed(0))
+    images = drawn_by(model, None, None, 16, torch.Generator().manual_seed(0))
     return picture("gan-fashion", images, CLOTHES, columns=8)
 
 

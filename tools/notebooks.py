@@ -1,10 +1,10 @@
 """Run, clean, check and publish the chapters.
 
-    python tools/notebooks.py run FILE …      execute in place and store the outputs
-    python tools/notebooks.py clean FILE …    tidy metadata, ids and the set-up cell
-    python tools/notebooks.py check FILE …    is each chapter as it must be?
-    python tools/notebooks.py stamp --address A --commit C SRC DST
-        a copy whose first cell installs mini_models from that repository and commit
+python tools/notebooks.py run FILE …      execute in place and store the outputs
+python tools/notebooks.py clean FILE …    tidy metadata, ids and the set-up cell
+python tools/notebooks.py check FILE …    is each chapter as it must be?
+python tools/notebooks.py stamp --address A --commit C SRC DST
+    a copy whose first cell installs mini_models from that repository and commit
 """
 
 import argparse

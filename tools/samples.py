@@ -1,6 +1,6 @@
 """Make what the front page shows: texts and a figure by the shipped models themselves.
 
-    python tools/samples.py        writes book/samples/
+python tools/samples.py        writes book/samples/
 """
 
 from pathlib import Path

@@ -10,6 +10,6 @@ except ImportError:  # alone, as on Colab: fetch the package first
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.check_call([*pip, SOURCE])
 
-from mini_models.train import best_device
+from mini_models.machine.devices import best_device
 
 device = best_device()  # a GPU where there is one

@@ -1,0 +1,1 @@
+"""Machine: what any program on any model needs: devices, processes, files."""

@@ -1,0 +1,1 @@
+"""Pretrained: real models, trained by others, whose numbers ours must equal."""
