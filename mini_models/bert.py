@@ -2,7 +2,7 @@
 
 Shapes   B batch, T positions, D model width, V vocabulary size, C classes or labels
 Source   Devlin et al. 2019, arXiv:1810.04805, sections 3 and 4; the layout of Google's release
-Derived  notebooks/06_bert.ipynb, the heads of the tasks in 07_finetuning.ipynb
+Derived  notebooks/06_bert.ipynb
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ Shapes   B batch of pairs, T text tokens, D model width, E width of the space th
 Source   Radford et al. 2021, arXiv:2103.00020, sections 2.3 to 2.5 and figure 3; van den Oord et
          al. 2018, arXiv:1807.03748, eq. 4 (the loss) and 5 (its bound); reranking: Ramesh et al.
          2021, arXiv:2102.12092, section 2.6
-Derived  notebooks/16_clip.ipynb
+Derived  notebooks/18_clip.ipynb
 """
 
 import math

@@ -6,7 +6,7 @@ One decoder learns both. To draw, it is given a caption and asked how the stream
 Shapes   B batch, T text tokens, g side of the grid, N = g² image tokens, D model width, V tokens;
          captions int64 [B, T], padded with 0; grids of image words int64 [B, g, g]
 Source   Ramesh et al. 2021, arXiv:2102.12092, section 2.2 and appendix B.1
-Derived  notebooks/15_dalle.ipynb
+Derived  notebooks/17_dalle.ipynb
 """
 
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ Units    the loss is in nats for each of the C S² numbers of a picture
 Source   Ramesh et al. 2021, arXiv:2102.12092, section 2.1 and appendix A; Kingma and Welling 2014,
          arXiv:1312.6114 (the bound); Jang et al. 2017, arXiv:1611.01144, and Maddison et al. 2017,
          arXiv:1611.00712 (the relaxation); Rybkin et al. 2021, arXiv:2006.13202 (the best σ)
-Derived  notebooks/14_dvae.ipynb
+Derived  notebooks/16_dvae.ipynb
 """
 
 import math

@@ -7,7 +7,7 @@ other, and not with the FIDs of papers, which are measured in the features of an
 Shapes   N, M images; C channels, S image side, F features; images [N, C, S, S], values in 0..1
 Source   Heusel et al. 2017, arXiv:1706.08500, eq. 6 (the distance); Kynkäänniemi et al. 2019,
          arXiv:1904.06991, eq. 1 and 2 (precision and recall)
-Derived  notebooks/12_gan.ipynb
+Derived  notebooks/14_gan.ipynb
 """
 
 from dataclasses import dataclass

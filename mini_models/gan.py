@@ -6,7 +6,7 @@ Shapes   B batch, Z latent width, C channels, S image side; images [B, C, S, S] 
 Source   Goodfellow et al. 2014, arXiv:1406.2661 (the game); Radford et al. 2016, arXiv:1511.06434
          (DCGAN, the networks); Mescheder et al. 2018, arXiv:1801.04406 (R1); Gulrajani et al. 2017,
          arXiv:1704.00028 (gradient penalty); Miyato et al. 2018, arXiv:1802.05957 (spectral norm)
-Derived  notebooks/12_gan.ipynb
+Derived  notebooks/14_gan.ipynb
 """
 
 import contextlib

@@ -7,7 +7,7 @@ last row, those of its column, or those around it. Two layers together reach eve
 Shapes   T positions of text (the start included), g side of the grid, N = g² image tokens
 Source   Ramesh et al. 2021, arXiv:2102.12092, section 2.2, appendix B.1 and figure 11; Child et al.
          2019, arXiv:1904.10509
-Derived  notebooks/15_dalle.ipynb
+Derived  notebooks/17_dalle.ipynb
 """
 
 import torch

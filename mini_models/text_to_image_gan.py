@@ -10,7 +10,7 @@ Source   Reed et al. 2016, arXiv:1605.05396, section 4.2 (matching-aware, algori
          2021, arXiv:2101.04702, section 4 (contrast); Miyato and Koyama 2018, arXiv:1802.05637
          (products); Mescheder et al. 2018, arXiv:1801.04406, eq. 9 (R1); Sønderby et al. 2017,
          arXiv:1610.04490 (noise)
-Derived  notebooks/13_text_to_image_gan.ipynb
+Derived  notebooks/15_text_to_image_gan.ipynb
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ mean of the places that chose it.
 Shapes   B batch, W numbers in a cell, g side of the grid, V words in the codebook, n = B g² places
 Source   van den Oord et al. 2017, arXiv:1711.00937, eq. 1 to 3 and appendix A.1 (moving averages);
          Bengio et al. 2013, arXiv:1308.3432 (straight-through)
-Derived  notebooks/14_dvae.ipynb
+Derived  notebooks/16_dvae.ipynb
 """
 
 import torch

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -11,81 +12,23 @@ TAGS = {"remove-cell", "hide-input", "agree", "nbval-ignore-output"}
 MAX_BYTES, MAX_LINES, MAX_COLUMNS = 400_000, 15, 72
 METADATA = {"kernelspec", "language_info"}
 CELL_METADATA = {"tags", "mystnb"}
-# which chapter derives what a module exports
-CHAPTER_OF = {
-    "pieces": "01_tokenizers",
-    "tokenizers": "01_tokenizers",
-    "attention": "02_attention",
-    "layers": ("03_feed_forward", "04_transformer"),
-    "transformer": "04_transformer",
-    "scaling": ("04_transformer", "11_scaling"),
-    "power_law": "11_scaling",
-    "train": "05_training",
-    "optimizers": "05_training",
-    "masking": "06_bert",
-    "documents": "06_bert",
-    "bert": "06_bert",
-    "finetune": "07_finetuning",
-    "examples": "07_finetuning",
-    "labelled": "07_finetuning",
-    "squad": "07_finetuning",
-    "stories": "07_finetuning",
-    "names_data": "07_finetuning",
-    "film_reviews": "07_finetuning",
-    "finetuning": "07_finetuning",
-    "gpt": "08_gpt",
-    "decoding": "08_gpt",
-    "rules": "09_decoding",
-    "beam": "09_decoding",
-    "speculative": "09_decoding",
-    "in_context": "10_in_context",
-    "gan": "12_gan",
-    "ring": "12_gan",
-    "fidelity": "12_gan",
-    "outlines": "13_text_to_image_gan",
-    "shapes": "13_text_to_image_gan",
-    "words": "13_text_to_image_gan",
-    "oracle": "13_text_to_image_gan",
-    "matching_data": "13_text_to_image_gan",
-    "text_to_image_gan": "13_text_to_image_gan",
-    "dvae": "14_dvae",
-    "vq": "14_dvae",
-    "sparse": "15_dalle",
-    "dalle": "15_dalle",
-    "clip": "16_clip",
-}
 # what no chapter derives: it holds, guards or stores what others compute, or a later part shows it
 PLUMBING = {
-    *("check_mask", "KeyValueCache", "LearnedPositions", "SinusoidalPositions"),
-    *("GPTConfig", "TrainConfig", "Rules", "DraftModel", "Lookup", "make_optimizers", "device_of"),
-    *("best_device", "prefers_bf16", "write_safetensors", "read_safetensors", "load_weights"),
-    *("Pairs", "basic_words", "word_spans", "refuse_surrogates"),
-    *("PromptTask", "tasks", "SharedPrefix", "Reader", "label_scores"),
-    *("BERTConfig", "DALLEConfig", "train_width", "measure", "pretraining_head_params"),
-    *("Masking", "ordinary_ids", "MaskedBatches", "restoration"),
-    *("Document", "documents", "sentences", "split_documents", "PairBatches"),
-    *("SequenceHead", "TokenHead", "SpanHead", "FineTuned", "ExampleBatches", "collate"),
-    *("finetune", "predict", "Example", "of_texts", "of_words", "of_questions", "tags_of"),
-    *("Labelled", "Tagged", "read_labelled", "read_tagged", "Question", "read_squad"),
-    *("write_squad", "squad_scores", "stories", "span_baseline", "rated_reviews"),
-    *("film_reviews", "Job", "class_scores", "linear_text", "linear_tags", "linear_spans"),
-    *("quatrains_by_poet", "poets", "tang_body", "of_stories", "span_scores", "f1_first"),
-    *("of_tags", "tag_scores", "renamed"),
-    *("some", "config_for", "measure_job", "rounded", "plays", "words_and_marks", "speakers_of"),
-    *("silver", "gold", "word_features"),
-    *("Thing", "Scene", "caption", "parse", "scenes", "draw", "distance", "coverage"),
-    *("read", "exact_match", "by_attribute", "WordTokenizer", "split_words"),
-    *("nearly", "english", "MatchingBatches", "MatchingDiscriminator", "TextToImageGAN"),
-    *("TextToImageConfig", "text_to_image_loss"),
+    *("check_mask", "LearnedPositions", "SinusoidalPositions", "GPTConfig", "TrainConfig"),
+    *("Rules", "DraftModel", "Lookup", "make_optimizers", "Pairs", "basic_words", "word_spans"),
+    *("refuse_surrogates", "PromptTask", "tasks", "SharedPrefix", "Reader", "label_scores"),
+    *("BERTConfig", "DALLEConfig", "pretraining_head_params", "Masking", "ordinary_ids"),
+    *("MaskedBatches", "restoration", "SequenceHead", "TokenHead", "SpanHead", "FineTuned"),
+    *("ExampleBatches", "collate", "finetune", "predict", "Example", "of_texts", "of_words"),
+    *("of_questions", "tags_of", "Question", "read_squad", "write_squad", "squad_scores"),
+    *("span_baseline", "linear_text", "linear_tags", "linear_spans", "f1_first", "word_features"),
+    *("MatchingDiscriminator", "TextToImageGAN", "TextToImageConfig", "text_to_image_loss"),
     *("GANConfig", "GAN", "gan_loss", "RingBatches", "players", "centres", "play", "look"),
-    *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments"),
-    *("bootstrap", "precision_recall"),
-    *("packed", "unpacked"),
-    *("Emoji", "Pictures", "emoji", "emoji_split", "caption_of", "CaptionTokenizer"),
-    *("emoji_tokenizer", "EmojiBatches", "fitting", "moved"),
-    *("CLIPConfig", "clip_loss", "chance_at"),
-    *("DVAEConfig", "dvae_loss", "check_images", "check_ids", "VQVAE", "vq_loss", "k_means"),
-    "DALLE",  # chapter 15 derives its decoder and its loss; the rest holds the dVAE
+    *("ClassifierConfig", "Classifier", "classifier_loss", "features", "moments", "bootstrap"),
+    *("precision_recall", "CLIPConfig", "clip_loss", "chance_at", "DVAEConfig", "dvae_loss"),
+    *("check_images", "check_ids", "VQVAE", "vq_loss", "k_means", "averaged", "as_texts"),
+    *("look_up", "run"),
+    "DALLE",  # chapter 17 derives its decoder and its loss; the rest holds the dVAE
     "forward_flops",  # chapter 04 writes it out in an assert
 }
 LOCAL = re.compile(
@@ -205,13 +148,27 @@ def _walk(cell):
         return []
 
 
+@cache
+def derived_modules() -> dict[str, tuple[str, ...]]:
+    """The chapters that a module's line `Derived` names, for each module that has such a line."""
+    found = {}
+    for path in sorted((ROOT / "mini_models").rglob("*.py")):
+        said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        if line := re.search(r"^Derived (.*(?:\n .*)*)", said, re.M):
+            name = ".".join(path.relative_to(ROOT / "mini_models").with_suffix("").parts)
+            found[name] = tuple(re.findall(r"(\d\d_\w+)\.ipynb", line[1]))
+    return found
+
+
+@cache
 def exported() -> dict[str, str]:
-    """Public classes and functions of mini_models, each with its module."""
+    """Public classes and functions of the modules that chapters derive, each with its module."""
     names = {}
-    for path in sorted((ROOT / "mini_models").glob("[a-z]*.py")):
-        for node in ast.parse(path.read_text()).body:
+    for module in derived_modules():
+        path = ROOT / "mini_models" / (module.replace(".", "/") + ".py")
+        for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_":
-                names[node.name] = path.stem
+                names[node.name] = module
     return names
 
 
@@ -225,19 +182,13 @@ def _defined(code):
                 yield from ((t.id, cell) for t in node.targets if isinstance(t, ast.Name))
 
 
-def _homes(module) -> tuple[str, ...]:
-    """The chapters that derive what a module exports."""
-    homes = CHAPTER_OF.get(module, ())
-    return (homes,) if isinstance(homes, str) else homes
-
-
 def _definitions(chapter, code):
     """A concept is defined in its own chapter, once, with an agree cell, and imported elsewhere."""
     names, derived = exported(), {}
     for name, cell in _defined(code):
         if name not in names:
             continue
-        if chapter not in _homes(names[name]):
+        if chapter not in derived_modules()[names[name]]:
             yield f"cell {cell.id} defines {name} again: import it from mini_models.{names[name]}"
         elif derived.setdefault(name, cell.id) != cell.id:
             yield (
@@ -264,13 +215,22 @@ def faults_between(paths: list[Path]) -> list[str]:
         code = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
         for name in dict.fromkeys(name for name, _ in _defined(code) if name in names):
             homes.setdefault(name, []).append(path.stem)
+    for module, chapters in derived_modules().items():
+        for chapter in chapters:
+            if chapter not in {p.stem for p in paths}:
+                continue  # not among those that are looked at
+            if not any(names[name] == module and chapter in homes[name] for name in homes):
+                found.append(
+                    f"{chapter} derives nothing of mini_models.{module}, whose line Derived names "
+                    "it: take it out there"
+                )
     for name, module in names.items():
-        where, wanted = homes.get(name, []), _homes(module)
+        where, wanted = homes.get(name, []), derived_modules()[module]
         if len(where) > 1:
             found.append(f"{name} is derived in {' and '.join(where)}: import it in the second")
         if where and name in PLUMBING:
             found.append(f"{name} is derived in {where[0]}: remove it from PLUMBING")
-        if not where and wanted and name not in PLUMBING and set(wanted) <= {p.stem for p in paths}:
+        if not where and name not in PLUMBING and set(wanted) <= {p.stem for p in paths}:
             found.append(
                 f"{name} of mini_models.{module} is derived in no chapter: derive it in "
                 f"{' or '.join(wanted)}, or add it to PLUMBING in tools/chapter_rules.py"

@@ -4,7 +4,7 @@ Shapes   B batch, T tokens so far, V vocabulary size
 Source   Keskar et al. 2019, arXiv:1909.05858, section 4.1 (repetition penalty); Fan et al. 2018,
          arXiv:1805.04833, section 5.4 (top-k); Holtzman et al. 2020, arXiv:1904.09751, section 3.1
          (nucleus); Hinton et al. 2015, arXiv:1503.02531, eq. 1 (temperature)
-Derived  notebooks/08_gpt.ipynb (greedy, temperature), notebooks/09_decoding.ipynb (all others)
+Derived  notebooks/09_decoding.ipynb
 """
 
 from collections.abc import Callable

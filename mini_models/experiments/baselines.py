@@ -1,6 +1,7 @@
 """Baselines: what a linear model, which has never read anything else, makes of the same jobs.
 
 Source   Rajpurkar et al. 2016, arXiv:1606.05250, section 5 (features of spans)
+Derived  notebooks/07_finetuning.ipynb
 """
 
 import random

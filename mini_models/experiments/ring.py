@@ -7,7 +7,7 @@ Shapes   B batch, N points; points [N, 2]
 Source   Metz et al. 2017, arXiv:1611.02163 (the ring); Srivastava et al. 2017, arXiv:1705.07761
          (clouds reached and good points); Goodfellow et al. 2014, arXiv:1406.2661, algorithm 1
          (moving in turn)
-Derived  notebooks/12_gan.ipynb
+Derived  notebooks/14_gan.ipynb
 """
 
 import math

@@ -39,14 +39,15 @@ from mini_models.machine.devices import device_of
 PROMPTS = 1000  # captions of each split that a model is judged by
 
 
-def share_with_interval(right: int, asked: int) -> tuple[float, float, float]:
-    """The share of right answers, and the ends of the interval of Wilson that holds the true share
-    in 95 of 100 cases.
+def share_with_interval(right) -> tuple[float, float, float]:
+    """The share of right answers, and the ends of the interval of Wilson, in which the true share
+    lies in 95 of 100 cases.
 
-    Raises: ValueError if nothing was asked, or more was right than was asked.
+    Args: right: whether each answer is right, bool [N], N of 1 or more.
     """
-    found = binomtest(int(right), int(asked)).proportion_ci(method="wilson")
-    return right / asked, float(found.low), float(found.high)
+    found = binomtest(int(sum(right)), len(right))
+    low, high = found.proportion_ci(method="wilson")
+    return float(found.statistic), float(low), float(high)
 
 
 def prompts(split: str, n: int = PROMPTS) -> list[str]:

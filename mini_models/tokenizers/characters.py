@@ -1,4 +1,7 @@
-"""Characters: every character of a text is a token."""
+"""Characters: every character of a text is a token.
+
+Derived  notebooks/01_tokenizers.ipynb
+"""
 
 from collections import Counter
 
