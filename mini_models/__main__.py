@@ -2,7 +2,7 @@
 draw | measure.
 
 `train` may be started by a launcher in several processes, as in
-`accelerate launch --num_processes 2 -m mini_models train RECIPE`; they speak as one.
+`accelerate launch --multi_gpu --num_processes 2 -m mini_models train RECIPE`; they speak as one.
 """
 
 import argparse
@@ -198,14 +198,9 @@ def run_measurement(args) -> None:
 
 
 COMMANDS = {
-    "list": list_all,
-    "train": train_model,
-    "eval": evaluate_model,
-    "write": write_text,
-    "fill": fill_text,
-    "draw": draw_pictures,
-    "measure": run_measurement,
-}
+    "list": list_all, "train": train_model, "eval": evaluate_model, "write": write_text,
+    "fill": fill_text, "draw": draw_pictures, "measure": run_measurement,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mini_models.data.batches import IGNORED
 from mini_models.layers import ACTIVATIONS, LayerNorm, LearnedPositions, sinusoidal_positions
+from mini_models.machine import settings
 from mini_models.machine.devices import device_of
 from mini_models.machine.modes import evaluating
 from mini_models.tokenizers.wordpiece import MASK
@@ -36,10 +37,11 @@ class BERTConfig:
     activation: str = "gelu"  # the exact form
 
     def __post_init__(self):
-        sizes = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "n_segments")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        sizes = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff")
+        settings.counts(self, *sizes, "n_segments")
+        settings.share(self, "dropout")
+        settings.one_of(self, activation=ACTIVATIONS)
+        settings.heads(self)
 
 
 BERT_BASE = BERTConfig(30522, 512, 12, 12, 768)  # Devlin et al. 2019, section 3, uncased

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mini_models.machine import settings
 from mini_models.machine.devices import device_of
 from mini_models.text_to_image_gan import TextEncoder
 from mini_models.transformer import Transformer, init_weights
@@ -41,11 +42,10 @@ class CLIPConfig:
     largest_scale: float = 100.0  # beyond which training may not sharpen the scores
 
     def __post_init__(self):
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"a width of {self.d_model} cannot be shared by {self.n_heads} heads: "
-                "make d_model a multiple of n_heads"
-            )
+        sizes = ("vocab_size", "text_length", "image_size", "channels", "width", "d_model")
+        settings.counts(self, *sizes, "n_heads", "n_layers", "eye_layers", "d_joint")
+        settings.above_zero(self, "spread", "temperature", "largest_scale")
+        settings.heads(self)
         if self.image_size % 8:
             raise ValueError(
                 f"a side of {self.image_size} pixels cannot be halved three times: "

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mini_models.decoding.cache import KeyValueCache
 from mini_models.decoding.loop import generate
 from mini_models.dvae import DVAE, DVAEConfig
+from mini_models.machine import settings
 from mini_models.machine.devices import device_of
 from mini_models.sparse import PATTERNS, stream_masks
 from mini_models.transformer import Transformer, init_weights
@@ -46,10 +47,10 @@ class DALLEConfig:
     def __post_init__(self):
         if isinstance(self.dvae, dict):  # as it is stored in a file
             object.__setattr__(self, "dvae", DVAEConfig(**self.dvae))
-        if self.attention not in PATTERNS:
-            raise ValueError(
-                f"attention {self.attention!r} is unknown: choose one of {', '.join(PATTERNS)}"
-            )
+        sizes = ("text_vocab_size", "image_vocab_size", "text_length", "image_length", "n_layers")
+        settings.counts(self, *sizes, "n_heads", "d_model", "d_ff", "kernel")
+        settings.one_of(self, attention=PATTERNS)
+        settings.heads(self)
         if self.grid**2 != self.image_length:
             raise ValueError(
                 f"{self.image_length} image tokens fill no square: give a square number, such as 64"

@@ -20,6 +20,8 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
+from mini_models.machine import settings
+
 FIRST_SIGMA = 0.1  # how far from a word, in each number, a cell may lie in the beginning
 
 
@@ -45,18 +47,14 @@ class DVAEConfig:
         return self.channels * (self.image_size // self.grid) ** 2
 
     def __post_init__(self):
-        for name in ("codes", "grid", "image_size", "channels", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        settings.counts(self, "codes", "grid", "image_size", "channels", "width")
+        settings.counts(self, "n_layers", "kl_steps", "temperature_steps", least=0)
+        settings.above_zero(self, "least_sigma", "temperature")
+        settings.number(self, "kl_weight")
         if self.image_size % self.grid:
             raise ValueError(
                 f"a side of {self.image_size} pixels cannot be cut into {self.grid} cells: "
                 "make image_size a multiple of grid"
-            )
-        if self.least_sigma <= 0 or self.temperature <= 0:
-            raise ValueError(
-                f"least_sigma is {self.least_sigma} and temperature {self.temperature}: "
-                "both must be above 0"
             )
 
 
@@ -152,7 +150,7 @@ class DVAE(nn.Module):
         Args: the images, and for each the number of the step, [B], on which β and τ depend.
         """
         c, step = self.config, float(step[0])
-        temperature = annealed(1.0, c.temperature, step / c.temperature_steps)
+        temperature = annealed(1.0, c.temperature, step / max(c.temperature_steps, 1))
         weight = annealed(0.0, c.kl_weight, step / max(c.kl_steps, 1))
         painted, logits = self.relaxed(images, temperature)
         sigma = best_sigma(painted, images, c.least_sigma)

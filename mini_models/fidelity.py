@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mini_models.machine import settings
 from mini_models.machine.devices import device_of
 from mini_models.machine.modes import evaluating
 
-TOGETHER = 500  # images that are looked at side by side
+AT_ONCE = 500  # images that are looked at side by side
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class ClassifierConfig:
     dropout: float = 0.3  # share of the features that are left out in training
 
     def __post_init__(self):
+        settings.counts(self, "classes", "channels", "image_size", "width", "features")
+        settings.share(self, "dropout")
         if self.image_size < 8:
             raise ValueError(
                 f"image_size is {self.image_size}: give at least 8, for it is halved three times"
@@ -73,7 +76,7 @@ def features(classifier: Classifier, images: Tensor) -> Tensor:
     """What the classifier sees in images [N, C, S, S]: features float32 [N, F], on the CPU."""
     device = device_of(classifier)
     with evaluating(classifier):
-        seen = [classifier.features(2 * x.to(device) - 1).cpu() for x in images.split(TOGETHER)]
+        seen = [classifier.features(2 * x.to(device) - 1).cpu() for x in images.split(AT_ONCE)]
     return torch.cat(seen)
 
 
@@ -156,7 +159,7 @@ def nearest(images: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
             "give both the same size, and at least one to find"
         )
     places = among.flatten(1)
-    close = [torch.cdist(x, places).argmin(dim=1) for x in images.flatten(1).split(TOGETHER)]
+    close = [torch.cdist(x, places).argmin(dim=1) for x in images.flatten(1).split(AT_ONCE)]
     indices = torch.cat(close)
     return indices, (images - among[indices]).flatten(1).norm(dim=1)  # exact: 0 for a copy
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mini_models.machine import settings
 from mini_models.machine.devices import device_of
 from mini_models.machine.modes import evaluating
 
@@ -110,11 +111,10 @@ class GANConfig:
     average: float = 0.998  # share of the generator's average kept at each step; 0: no average
 
     def __post_init__(self):
-        for name, known in {"loss": LOSSES, "cure": CURES}.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} is unknown: choose one of {', '.join(known)}"
-                )
+        settings.counts(self, "latent", "channels", "width")
+        settings.number(self, "strength")
+        settings.share(self, "average")
+        settings.one_of(self, loss=LOSSES, cure=CURES)
         if self.image_size < 8 or self.image_size % 4:
             raise ValueError(f"image_size is {self.image_size}: give a multiple of 4, at least 8")
 

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mini_models.decoding.cache import KeyValueCache
-from mini_models.layers import LearnedPositions, SinusoidalPositions
+from mini_models.layers import ACTIVATIONS, LearnedPositions, SinusoidalPositions
+from mini_models.machine import settings
 from mini_models.transformer import Transformer, init_weights
 
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")
@@ -33,13 +34,11 @@ class GPTConfig:
     activation: str = "gelu_tanh"  # GPT-2's form of GELU
 
     def __post_init__(self):
-        for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if self.positions not in POSITIONS:
-            raise ValueError(
-                f"positions {self.positions!r} is unknown: choose one of {', '.join(POSITIONS)}"
-            )
+        sizes = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff")
+        settings.counts(self, *sizes)
+        settings.share(self, "dropout")
+        settings.one_of(self, positions=POSITIONS, activation=ACTIVATIONS)
+        settings.heads(self)
 
 
 GPT2_SMALL = GPTConfig(50257, 1024, 12, 12, 768)  # Radford et al. 2019, table 2
@@ -62,15 +61,9 @@ class GPT(nn.Module):
         elif c.positions == "sinusoidal":
             self.positions = SinusoidalPositions(c.context_length, c.d_model)
         self.transformer = Transformer(
-            c.n_layers,
-            c.d_model,
-            c.n_heads,
-            c.d_ff,
-            activation=c.activation,
-            rotary=c.positions == "rotary",
-            dropout=c.dropout,
-            context_length=c.context_length,
-        )
+            c.n_layers, c.d_model, c.n_heads, c.d_ff, activation=c.activation, dropout=c.dropout,
+            rotary=c.positions == "rotary", context_length=c.context_length,
+        )  # fmt: skip
         init_weights(self, c.n_layers)
 
     def forward(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:

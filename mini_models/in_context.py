@@ -21,18 +21,10 @@ from mini_models import corpora
 
 SHOTS = (0, 1, 2, 4, 8)  # k, how many examples the prompt holds
 POOL = 16  # pairs of each task that may serve as examples; all others are asked
-
-
 WORD_TASKS = ("opposite", "plural", "past tense", "capital", "French word")
 LABELS = (" positive", " negative")  # each one token
-
-
 CONTENT_FREE = ("N/A", "[MASK]", "")  # Zhao et al. 2021, section 5
-
-
 START = "<|endoftext|>"  # stands between two documents in SmolLM2's training
-
-
 END = re.compile(r"\n|<\|im_end\|>")  # of an answer
 
 
@@ -105,12 +97,9 @@ class SharedPrefix:
         """Logits [B, V] of the token after ids [B, T]; memory then holds them too."""
         places = (seen.cumsum(1) - 1)[:, -ids.shape[1] :].clamp(min=0)  # padding does not count
         out = self.model(
-            ids,
-            attention_mask=seen,
-            position_ids=places,
-            past_key_values=memory,
+            ids, attention_mask=seen, position_ids=places, past_key_values=memory,
             logits_to_keep=1,
-        )
+        )  # fmt: skip
         return out.logits[:, -1]
 
 

@@ -8,6 +8,7 @@ Derived  FeedForward and gelu in notebooks/03_feed_forward.ipynb, the rest in 04
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -51,11 +52,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 
 
 # torch's fused kernels of the functions above; tests/test_layers.py holds them together
-ACTIVATIONS = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-}
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh")}
 
 
 class FeedForward(nn.Module):

@@ -80,14 +80,9 @@ class MaskedBatches:
     """
 
     def __init__(
-        self,
-        batches,
-        tokenizer,
-        seed: int = 0,
-        how: Masking = Masking(),
-        left_to_right: bool = False,
-        punctuation: bool = True,
-    ):
+        self, batches, tokenizer, seed: int = 0, how: Masking = Masking(),
+        left_to_right: bool = False, punctuation: bool = True,
+    ):  # fmt: skip
         (self.mask_id,) = tokenizer.encode(MASK)
         self.ordinary = ordinary_ids(tokenizer, punctuation)
         self.batches, self.seed, self.how = batches, seed, how

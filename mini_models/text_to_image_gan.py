@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mini_models.gan import GANConfig, Generator, averaged, frozen, gradient_norms
+from mini_models.machine import settings
 from mini_models.machine.devices import device_of
 from mini_models.machine.modes import evaluating
 from mini_models.transformer import Transformer, init_weights
@@ -47,13 +48,11 @@ class TextToImageConfig:
     average: float = 0.998  # share of the generator's average kept at each step; 0: no average
 
     def __post_init__(self):
-        if not 0 <= self.wrong < 1:
-            raise ValueError(f"wrong is {self.wrong}: give a share from 0 to below 1")
-        if self.d_model % self.n_heads:
-            raise ValueError(
-                f"a width of {self.d_model} cannot be shared by {self.n_heads} heads: "
-                "make d_model a multiple of n_heads"
-            )
+        sizes = ("vocab_size", "text_length", "latent", "d_model", "n_heads", "n_layers")
+        settings.counts(self, *sizes, "width", "eye", "features")
+        settings.share(self, "wrong", "average")
+        settings.number(self, "contrast", "r1", "noise")
+        settings.heads(self)
 
 
 class TextEncoder(nn.Module):

@@ -20,16 +20,10 @@ from accelerate.utils import find_batch_size, gather_object, parse_flag_from_env
 from torch import Tensor, nn
 
 from mini_models.data.batches import IGNORED
+from mini_models.machine import settings, weights
 from mini_models.machine.devices import best_device, device_of, prefers_bf16
 from mini_models.machine.modes import evaluating
 from mini_models.machine.processes import fully_shard, gathered, noticing_lost_processes
-from mini_models.machine.weights import (
-    load_optimizer_state,
-    load_weights,
-    optimizer_state,
-    read_safetensors,
-    write_safetensors,
-)
 from mini_models.optimizers import SCHEDULES, make_optimizers
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -50,22 +44,21 @@ class TrainConfig:
     decay: float = 0.5  # share of the steps in which the trapezoid falls to 0
     betas: tuple[float, float] = (0.9, 0.95)  # AdamW's averaging of gradients and their squares
     weight_decay: float = 0.1  # times the learning rate at each step; see make_optimizers
-    clip: float = 1.0  # largest norm of the gradient
+    clip: float = 1.0  # largest norm of the gradient; 0: no limit
     accumulate: int = 1  # slices of a batch that go through the model one after another
     precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 where the hardware multiplies it
     seed: int = 0  # of dropout
     checkpoint_every: int = 100  # steps
 
     def __post_init__(self):
-        for name in ("steps", "accumulate", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} {getattr(self, name)!r} is unknown: choose one of {', '.join(known)}"
-                )
+        settings.counts(self, "steps", "accumulate", "checkpoint_every")
+        settings.counts(self, "warmup", "seed", least=0)
+        settings.number(self, "lr", "muon_lr", "weight_decay", most=1e30)
+        settings.number(self, "clip")
+        settings.number(self, "decay", most=1)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}: give two shares from 0 to below 1")
+        settings.one_of(self, optimizer=OPTIMIZERS, schedule=SCHEDULES, precision=PRECISIONS)
 
 
 OPTIMIZERS, PRECISIONS = ("adamw", "muon"), ("auto", "fp32", "bf16")
@@ -163,7 +156,8 @@ class _Run:
                 loss = self.loss_of(self.wrapped, share) / self.config.accumulate
             self.accelerator.backward(loss)
             total += loss.detach()
-        self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.clip)
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.clip)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -207,7 +201,9 @@ class _Run:
             states.append(torch.get_device_module(self.device).get_rng_state())
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         for i, optimizer in enumerate(self.optimizers):
-            tensors |= {f"optimizer.{i}.{k}": v for k, v in optimizer_state(optimizer).items()}
+            tensors |= {
+                f"optimizer.{i}.{k}": v for k, v in weights.optimizer_state(optimizer).items()
+            }
         for name, value in tensors.items():
             whole = gathered(value.detach())  # by all processes; only one keeps it
             tensors[name] = whole.cpu() if self.rank == 0 else None
@@ -215,18 +211,18 @@ class _Run:
             tensors |= {f"rng.{rank}.{i}": s for i, s in enumerate(state)}
         tensors["losses"] = torch.tensor(self.losses)
         if self.rank == 0:
-            write_safetensors(self.path, tensors, {"config": asdict(self.config)})
+            weights.write_safetensors(self.path, tensors, {"config": asdict(self.config)})
         self.accelerator.wait_for_everyone()
 
     def restore(self) -> None:
         """Continue from the checkpoint; raises ValueError if it does not fit."""
         if self.path is None:
             raise ValueError("there is no directory to resume from: give out=")
-        tensors, about = read_safetensors(self.path)
+        tensors, about = weights.read_safetensors(self.path)
         _check_config(about["config"], self.config, self.path)
-        load_weights(self.model, _under("model.", tensors), self.path)
+        weights.load_weights(self.model, _under("model.", tensors), self.path)
         for i, optimizer in enumerate(self.optimizers):
-            load_optimizer_state(optimizer, _under(f"optimizer.{i}.", tensors))
+            weights.load_optimizer_state(optimizer, _under(f"optimizer.{i}.", tensors))
         states = _under(f"rng.{self.rank}.", tensors)
         if "0" in states:  # a process more than before has none
             torch.set_rng_state(states["0"])

@@ -16,22 +16,13 @@ CHINESE_FONTS = ["Noto Sans CJK SC", "Noto Sans SC", "Noto Sans CJK JP", "WenQua
 
 def style() -> None:
     """Set matplotlib's defaults for the whole book."""
-    plt.rcParams.update(
-        {
-            "figure.figsize": (6.4, 3.6),
-            "figure.dpi": 110,
-            "figure.facecolor": "white",
-            "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=PALETTE),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "font.size": 11,
-            "legend.frameon": False,
-            "image.cmap": "viridis",
-        }
-    )
+    plt.rcParams.update({
+        "figure.figsize": (6.4, 3.6), "figure.dpi": 110, "figure.facecolor": "white",
+        "figure.constrained_layout.use": True, "axes.prop_cycle": plt.cycler(color=PALETTE),
+        "axes.spines.top": False, "axes.spines.right": False,
+        "axes.grid": True, "grid.alpha": 0.25,
+        "font.size": 11, "legend.frameon": False, "image.cmap": "viridis",
+    })  # fmt: skip
 
 
 style()

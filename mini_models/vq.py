@@ -15,16 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mini_models.dvae import (
-    DVAEConfig,
-    best_sigma,
-    check_ids,
-    check_images,
-    k_means,
-    make_decoder,
-    make_encoder,
-    reconstruction_nats,
-)
+from mini_models import dvae
 
 COMMITMENT = 0.25  # weight of what keeps the encoder near the codebook; their β
 KEPT = 0.99  # share of the moving averages kept at each step; their γ
@@ -58,22 +49,22 @@ class Codebook(nn.Module):
 class VQVAE(nn.Module):
     """The networks of a `dvae.DVAE` around a codebook of nearest vectors."""
 
-    def __init__(self, config: DVAEConfig):
+    def __init__(self, config: dvae.DVAEConfig):
         super().__init__()
         self.config = config
-        self.encoder = make_encoder(config)
+        self.encoder = dvae.make_encoder(config)
         self.codebook = Codebook(config.codes, config.cell)
-        self.decoder = make_decoder(config)
+        self.decoder = dvae.make_decoder(config)
 
     @torch.no_grad()
     def begin(self, images: Tensor, seed: int = 0) -> None:
         """Let the vectors be those of k-means, as `DVAE.begin` does."""
-        self.codebook.vectors.copy_(k_means(self.encoder(images), self.config.codes, seed))
+        self.codebook.vectors.copy_(dvae.k_means(self.encoder(images), self.config.codes, seed))
         self.codebook.sums.copy_(self.codebook.vectors)
 
     def places(self, images: Tensor) -> Tensor:
         """Where the encoder points for each cell, [B, W, g, g]."""
-        check_images(images, self.config)
+        dvae.check_images(images, self.config)
         return self.encoder(images).float()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,8 +77,8 @@ class VQVAE(nn.Module):
         vectors = self.codebook.vectors[ids].view(-1, *places.shape[2:], places.shape[1])
         vectors = vectors.permute(0, 3, 1, 2)  # [B, W, g, g]
         painted = self.decoder(straight_through(places, vectors)).float()
-        sigma = best_sigma(painted, images, self.config.least_sigma)
-        nats = reconstruction_nats(painted, images, sigma)
+        sigma = dvae.best_sigma(painted, images, self.config.least_sigma)
+        nats = dvae.reconstruction_nats(painted, images, sigma)
         return nats, F.mse_loss(places, vectors)
 
     @torch.no_grad()
@@ -99,7 +90,7 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
         """Images [B, C, S, S] of grids of words [B, g, g]; raises as `DVAE.decode`."""
-        check_ids(ids, self.config)
+        dvae.check_ids(ids, self.config)
         return self.decoder(self.codebook.vectors[ids].permute(0, 3, 1, 2)).float().clamp(0, 1)
 
 

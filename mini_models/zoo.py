@@ -19,14 +19,9 @@ from mini_models.dvae import DVAE, DVAEConfig
 from mini_models.fidelity import Classifier, ClassifierConfig
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
+from mini_models.machine import weights
 from mini_models.machine.eight_bits import packed, unpacked
 from mini_models.machine.files import whole
-from mini_models.machine.weights import (
-    load_weights,
-    read_about,
-    read_safetensors,
-    write_safetensors,
-)
 from mini_models.text_to_image_gan import TextGenerator, TextToImageConfig
 from mini_models.tokenizers.captions import CaptionTokenizer
 from mini_models.tokenizers.characters import CharTokenizer
@@ -65,7 +60,7 @@ ALPHABETS = {
 def names(does: str = "") -> list[str]:
     """The models that come with the package; only those that do something, such as "write"."""
     found = sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
-    return [n for n in found if KINDS[kind_of(read_about(find(n)))].does.startswith(does)]
+    return [n for n in found if KINDS[kind_of(weights.read_about(find(n)))].does.startswith(does)]
 
 
 def refuse_unless(does: str, name: str, model: nn.Module) -> None:
@@ -88,7 +83,7 @@ def load(name: str) -> tuple[nn.Module, Any]:
     Raises: ValueError if there is no such model, or its file is damaged or another's.
     """
     path = find(name)
-    tensors, about = read_safetensors(path)
+    tensors, about = weights.read_safetensors(path)
     if "config" not in about or "losses" in tensors or kind_of(about) not in KINDS:
         raise ValueError(
             f"{path} is not a finished model: give the .safetensors file that training ends with"
@@ -99,7 +94,7 @@ def load(name: str) -> tuple[nn.Module, Any]:
     except TypeError as error:
         said = f"{path} was written for another version of {kind.config.__name__}: {error}"
         raise ValueError(said) from None
-    load_weights(model, unpacked(tensors), path)
+    weights.load_weights(model, unpacked(tensors), path)
     tokenizers = [
         make(about[alphabet]) for alphabet, make in ALPHABETS.items() if alphabet in about
     ]
@@ -141,7 +136,7 @@ def save(path: Path, model: nn.Module, tokenizer, card: dict) -> None:
             about[alphabet] = getattr(tokenizer, alphabet)
     with whole(path.with_suffix(".json")) as part:  # the card takes its place after the weights
         part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        write_safetensors(path, packed(model.state_dict()), about)
+        weights.write_safetensors(path, packed(model.state_dict()), about)
 
 
 def drawn_by(model: nn.Module, tokenizer, prompt: str | None, n: int, generator=None) -> Tensor:

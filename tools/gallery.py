@@ -29,13 +29,13 @@ again. Each picture is 32 pixels on a side, or 28.
 
 ## Clothes, without a prompt
 
-A [GAN](../notebooks/12_gan.ipynb) that has seen photographs of clothes draws what it likes.
+A [GAN](../notebooks/14_gan.ipynb) that has seen photographs of clothes draws what it likes.
 
 {clothes}
 
 ## Shapes, by a game
 
-The model of [text to image as a game](../notebooks/13_text_to_image_gan.ipynb) reads a caption \
+The model of [text to image as a game](../notebooks/15_text_to_image_gan.ipynb) reads a caption \
 and draws at one stroke. In the last three captions a colour meets a shape that it never met in \
 training.
 
@@ -43,7 +43,7 @@ training.
 
 ## Shapes, word by word
 
-[DALL-E](../notebooks/15_dalle.ipynb) writes the same captions on as 64 image words.
+[DALL-E](../notebooks/17_dalle.ipynb) writes the same captions on as 64 image words.
 
 {dalle_shapes}
 
@@ -67,7 +67,7 @@ And these are nobody's name. What they ask for was in no training caption.
 
 ## Through the words of a dVAE
 
-Each second row is the first one, put into 64 words by a [dVAE](../notebooks/14_dvae.ipynb) and \
+Each second row is the first one, put into 64 words by a [dVAE](../notebooks/16_dvae.ipynb) and \
 painted from them: scenes of the held-out pairs, and emoji that were kept from training.
 
 {words}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from scipy.cluster.hierarchy import DisjointSet
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -26,35 +27,15 @@ from mini_models.machine.files import digest
 from mini_models.tokenizers.captions import CaptionTokenizer
 
 EMOJI_VOCABULARY = 2048  # ids
-
-
 EMOJI_TEXT_LENGTH = 24  # T: every name and every keyword fits
-
-
 WHITE = 255
-
-
 MOVED = 1  # pixels, at most, in x and in y
-
-
 EMOJI_SIDE = 32  # pixels
-
-
 EMOJI_STYLES = ("noto", "fluent")
-
-
 EMOJI_SPLITS = ("train", "drawings", "concepts")
-
-
 COMMA = {"en": ", ", "zh": "，"}  # between keywords
-
-
 PERSON = re.compile(r"^(man|woman|men|women|person|people)(:? |$)")  # at the start of a name
-
-
 HELD_OUT_OF_256 = 26  # of 256: about a tenth
-
-
 MOST_KEYWORDS = 3  # in a caption
 
 
@@ -144,17 +125,12 @@ def _families(pictures: Drawings) -> dict[str, str]:
     Those go together that have a picture in common, pixel by pixel, or a name but for the word
     that says who it is: the man and the woman who cook are drawn nearly alike.
     """
-    parent, seen = {one.char: one.char for one in pictures.emoji}, {}
-
-    def eldest(char):
-        while parent[char] != char:
-            char = parent[char]
-        return char
-
+    order = {char: i for i, char in enumerate(dict.fromkeys(e.char for e in pictures.emoji))}
+    families, seen = DisjointSet(order), {}
     for image, one in zip(pictures.images, pictures.emoji):
         for trait in (image.numpy().tobytes(), PERSON.sub("", one.en)):
-            parent[eldest(one.char)] = eldest(seen.setdefault(trait, one.char))
-    return {char: eldest(char) for char in parent}
+            families.merge(one.char, seen.setdefault(trait, one.char))
+    return {c: min(those, key=order.get) for those in families.subsets() for c in those}
 
 
 def caption_of(one: Emoji, language: str, draws: random.Random | None = None) -> str:

@@ -22,17 +22,9 @@ from mini_models.data.labelled import Labelled
 from mini_models.machine.files import digest
 
 ARCHIVE = "vaderSentiment==0.5"  # its source archive; later ones leave the reviews out
-
-
 SHA256 = "5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a"
-
-
 INNER = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
-
-
 TABLE = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
-
-
 CLEAR = 1.0  # on the scale from -4 to 4: nearer to 0 than this, readers hardly agree on a side
 
 
@@ -93,10 +85,7 @@ def _fetched(folder: str) -> Path:
         last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise ValueError(
             f"the film reviews could not be fetched ({last}): connect to the network, or put the "
-            f"source archive of {ARCHIVE} into {_cache_hint()}"
+            f"source archive of {ARCHIVE} into the folder mini_models of your cache folder "
+            "(XDG_CACHE_HOME, or .cache at home)"
         )
     return found[0]
-
-
-def _cache_hint() -> str:
-    return "the folder mini_models of your cache folder (XDG_CACHE_HOME, or .cache at home)"

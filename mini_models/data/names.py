@@ -8,6 +8,7 @@ Source   mini_models/corpora/README.md has the texts; Ramshaw and Marcus 1995, a
          the tags; corpora/names_gold.txt says what counts as a name
 """
 
+import json
 import random
 import re
 from collections import Counter
@@ -18,73 +19,15 @@ from mini_models.data.labelled import Tagged, read_tagged
 from mini_models.data.texts import other_plays, shakespeare
 
 HELD_OUT_PLAYS = ("julius_caesar", "macbeth", "romeo_and_juliet", "twelfth_night", "winters_tale")
-
-
 ABBREVIATED = ("henry_iv_part_1",)  # its headings say FAL for Falstaff: no labels to learn from
-
-
-# The first speech of each play, in the order in which the two files hold them.
-FIRST_LINES = {
-    "coriolanus": "FIRST CITIZEN:\nBefore we proceed any further",
-    "richard_iii": "CLARENCE:\nHis majesty,",
-    "richard_ii": "KING RICHARD:\nOld John of Gaunt",
-    "romeo_and_juliet": "SAMPSON:\nGregory, o' my word",
-    "henry_vi_part_3": "WARWICK:\nI wonder how the king escap'd",
-    "winters_tale": "ARCHIDAMUS:\nIf you shall chance, Camillo",
-    "measure_for_measure": "DUKE:\nEscalus, --",
-    "taming_of_the_shrew": "LUCENTIO:\nTranio, since for the great desire",
-    "tempest": "MASTER:\nBoatswain!",
-    "alls_well_that_ends_well": "COUNTESS:\nIn delivering my son from me",
-    "antony_and_cleopatra": "PHILO:\nNay, but this dotage",
-    "as_you_like_it": "ORLANDO:\nAs I remember, Adam",
-    "comedy_of_errors": "AEGEON:\nProceed, Solinus",
-    "cymbeline": "FIRST GENTLEMAN:\nYou do not meet a man but frowns",
-    "henry_iv_part_1": "KING:\nSo shaken as we are",
-    "henry_iv_part_2": "LORD BARDOLPH:\nWho keeps the gate here",
-    "henry_v": "CANTERBURY:\nMy lord, I'll tell you",
-    "henry_vi_part_1": "BEDFORD:\nHung be the heavens with black",
-    "henry_vi_part_2": "SUFFOLK:\nAs by your high imperial Majesty",
-    "henry_viii": "BUCKINGHAM:\nGood morrow, and well met",
-    "king_john": "KING JOHN:\nNow, say, Chatillon",
-    "julius_caesar": "FLAVIUS:\nHence! home, you idle creatures",
-    "loves_labours_lost": "KING:\nLet fame, that all hunt after",
-    "macbeth": "FIRST WITCH:\nWhen shall we three meet again?",
-    "merchant_of_venice": "ANTONIO:\nIn sooth, I know not why",
-    "merry_wives_of_windsor": "SHALLOW:\nSir Hugh, persuade me not",
-    "much_ado_about_nothing": "LEONATO:\nI learn in this letter",
-    "othello": "RODERIGO:\nTush, never tell me",
-    "pericles": "ANTIOCHUS:\nYoung prince of Tyre",
-    "timon_of_athens": "POET:\nGood day, sir.",
-    "titus_andronicus": "SATURNINUS:\nNoble patricians",
-    "troilus_and_cressida": "TROILUS:\nCall here my varlet",
-    "twelfth_night": "DUKE:\nIf music be the food of love",
-    "two_gentlemen_of_verona": "VALENTINE:\nCease to persuade",
-}
-
-
-# Words of headings that say what somebody is and not who, though plays write them large.
-_ROLES = """
-abbess abbot aedile aediles archbishop athenian bandit banditti bastard captain cardinal
-chamberlain chancellor chorus clown constable count countess dauphin doctor don duchess duke earl
-english fifth fisherman fourth french frenchman friar ghost goth goths governor house jailer
-justice king knight lady lieutenant lord lords marshal marshall master mayor monsieur mrs myrmidon
-patrician plebeians prince princes princess provost queen roman romans saint second senator
-senators sentinel sergeant sir sixth steward thane third tribune tyrian volsce widow
-"""
-
-
-ROLES = frozenset(_ROLES.split())
-
-
+_PLAYS = json.loads(corpora.read("plays.json"))
+# the first speech of each play, in the order in which the two files hold them
+FIRST_LINES = _PLAYS["first lines"]
+# words of headings that say what somebody is and not who, though plays write them large
+ROLES = frozenset(_PLAYS["roles"])
 HEADING = re.compile(r"(?:\A|(?<=\n\n))([^\n:]+):\n")
-
-
 SPEECH_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!Mrs\.)(?<!Mr\.)['\")]*[\s-]+(?=['\"(]*[A-Z])")
-
-
 WORD_OR_MARK = re.compile(r"'s\b|\w+(?:'(?!s\b)\w+|-\w+)*|--|[^\w\s]")
-
-
 SHORTEST, LONGEST = 4, 40  # words of a sentence, punctuation included
 
 

@@ -20,19 +20,9 @@ from mini_models import corpora
 from mini_models.data.squad import Question
 
 STORY_SPLITS = ("train", "held_out")
-
-
 QUESTION_WORDS = ("who", "where", "what", "when", "why")  # how a question begins
-
-
-# words of each split, times in the order of a day; acts, as told and as asked; sentences and
-# questions, those under "held_out" only for that split. In them p is who does it, q to whom, o the
-# thing and n the same without its article, l the place, t the time, a the act and v the same as a
-# question has it, b the reason and r the same behind "because"; a question is given with the letter
-# of what answers it
+# mini_models/corpora/README.md says what its letters stand for
 _GRAMMAR = json.loads(corpora.read("stories.json"))
-
-
 # what befalls the two things of a story: in all, at least two places come into it
 _PASTS = [
     pasts

@@ -17,15 +17,9 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from mini_models.attention import causal_mask
 
 WORTH_SHARING = 2**16  # numbers of a matrix that keep one core busy for longer than the sharing
-
-
 MOST_PARTS = 64
-
-
 # the operator behind torch.compile's linear layers on a CPU; not in every build of torch
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
 WORTH_ONEDNN = 2**20  # multiplications that are worth the call
 
 

@@ -22,14 +22,8 @@ from mini_models.train import TrainConfig, train
 from mini_models.vq import VQVAE, vq_loss
 
 SMALL = DVAEConfig(codes=128, width=32, temperature_steps=300)
-
-
 HOW = TrainConfig(steps=600, lr=2e-3, warmup=20, betas=(0.9, 0.99), weight_decay=0.01)
-
-
 PICTURES, BEGIN, BATCH, JUDGED = 4096, 500, 16, 500  # to learn from, of a step, and to judge by
-
-
 CHANGES = {  # to what `trained` does
     "128 words": {},
     "8 words": {"codes": 8},

@@ -23,13 +23,7 @@ from mini_models.data.labelled import Labelled, renamed
 from mini_models.data.names import gold, silver
 from mini_models.data.squad import squad_scores
 from mini_models.data.stories import stories
-from mini_models.experiments.baselines import (
-    entity_scores,
-    f1_first,
-    linear_spans,
-    linear_tags,
-    linear_text,
-)
+from mini_models.experiments import baselines
 from mini_models.finetune import examples
 from mini_models.finetune.heads import (
     FineTuned,
@@ -45,12 +39,8 @@ from mini_models.train import TrainConfig
 from mini_models.transformer import init_weights
 
 NUMBERS_OF_LABELS = {16: (0, 1, 2), 64: (0, 1, 2), 256: (0, 1, 2), 1024: (0, 1), 10_000: (0,)}
-
-
 # labels, and the seeds to try with so many; 10,000 are all that there are
 CLASSES, TAGS = ("bad", "good"), ("O", "B-PER", "I-PER")
-
-
 POETS = 8  # those with most quatrains
 
 
@@ -103,7 +93,7 @@ def of_tags(texts, tokenizer, context_length):
 
 
 def tag_scores(held_out, encoded, logits):
-    return entity_scores(held_out, examples.tags_of(encoded, logits, TAGS))
+    return baselines.entity_scores(held_out, examples.tags_of(encoded, logits, TAGS))
 
 
 def of_stories(texts, tokenizer, context_length):
@@ -111,33 +101,35 @@ def of_stories(texts, tokenizer, context_length):
 
 
 def span_scores(held_out, encoded, logits):
-    return f1_first(squad_scores(examples.answers_of(encoded, logits, held_out), held_out))
+    return baselines.f1_first(
+        squad_scores(examples.answers_of(encoded, logits, held_out), held_out)
+    )
 
 
 JOBS = {
     "sentiment": Job(
         cache(minilm), lambda d: SequenceHead(d, len(CLASSES)), film_reviews,
         lambda texts, tokenizer, T: examples.of_texts(texts, tokenizer, CLASSES, T),
-        class_scores, linear_text,
+        class_scores, baselines.linear_text,
     ),
     "names": Job(
         cache(minilm), lambda d: TokenHead(d, len(TAGS)), lambda: (silver("train"), gold()),
-        of_tags, tag_scores, linear_tags,
+        of_tags, tag_scores, baselines.linear_tags,
     ),
     "renamed": Job(
         cache(minilm), lambda d: TokenHead(d, len(TAGS)),
         lambda: (renamed(silver("train")), gold()),
-        of_tags, tag_scores, linear_tags,
+        of_tags, tag_scores, baselines.linear_tags,
     ),
     "answers": Job(
         cache(minilm), SpanHead, lambda: (stories("train", 2000), stories("held_out", 400)),
         of_stories, span_scores,
-        linear_spans, lr=3e-4, batch_size=16,
+        baselines.linear_spans, lr=3e-4, batch_size=16,
     ),
     "poets": Job(
         cache(tang_body), lambda d: SequenceHead(d, POETS), quatrains_by_poet,
         lambda texts, tokenizer, T: examples.of_texts(texts, tokenizer, poets(), T),
-        class_scores, lambda train, held_out: linear_text(train, held_out, "char"),
+        class_scores, lambda train, held_out: baselines.linear_text(train, held_out, "char"),
         lr=3e-4, batch_size=16, epochs=10,
     ),
 }  # fmt: skip

@@ -27,12 +27,9 @@ def run(say=print) -> dict:
     """
     begin, model_and_tokenizer = time.perf_counter(), smollm2.smollm2()
     found = {
-        "command": "python -m mini_models measure in-context",
-        "model": smollm2.FILE,
-        "sha256": digest(smollm2.weights_file().read_bytes()),
-        "answers": [],
-        "margins": [],
-    }
+        "command": "python -m mini_models measure in-context", "model": smollm2.FILE,
+        "sha256": digest(smollm2.weights_file().read_bytes()), "answers": [], "margins": [],
+    }  # fmt: skip
     for name, task in tasks().items():
         draws = 8 if name == "sentiment" else 4
         for about in (False, True) if name in WORD_TASKS else (False,):

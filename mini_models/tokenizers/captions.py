@@ -10,11 +10,9 @@ from torch import Tensor
 
 from mini_models.tokenizers.byte_pairs import ByteLevelBPE
 from mini_models.tokenizers.pieces import as_texts
-from mini_models.tokenizers.words import CHINESE_CHARACTERS, padded_rows
+from mini_models.tokenizers.words import CHINESE_CHARACTERS, before_padding, padded_rows
 
 NO_SPACE = re.compile(f"[{CHINESE_CHARACTERS}]")
-
-
 FIRST_ID = 1  # 0 is padding, so every id of the byte-pair encoding moves up by one
 
 
@@ -62,14 +60,8 @@ class CaptionTokenizer:
         Bytes that are no whole character become U+FFFD.
         Raises: ValueError for an id outside the vocabulary.
         """
-        kept = []
-        for i in map(int, ids):
-            if i == self.pad:
-                break
-            if not 0 < i < self.vocab_size:
-                raise ValueError(f"id {i} is outside the vocabulary of {self.vocab_size} ids")
-            kept.append(i - FIRST_ID)
-        return self.bpe.decode(kept).strip()
+        kept = before_padding(ids, self.vocab_size)
+        return self.bpe.decode([i - FIRST_ID for i in kept]).strip()
 
     def encode_batch(self, texts, length: int) -> Tensor:
         """Captions as ids, int64 [B, length], padded behind their end.

@@ -5,6 +5,7 @@ Source   mini_models/data/shapes has the captions it is made for; Ramesh et al. 
 """
 
 import re
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -14,8 +15,6 @@ from mini_models.tokenizers.pieces import as_texts
 CHINESE_CHARACTERS = (
     "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff01-\uff65"  # characters and full-width marks
 )
-
-
 WORD = re.compile(rf"[{CHINESE_CHARACTERS}]|[^\s{CHINESE_CHARACTERS}]+")
 
 
@@ -74,13 +73,7 @@ class WordTokenizer:
 
         Raises: ValueError for an id outside the vocabulary.
         """
-        words = []
-        for i in map(int, ids):
-            if i == self.pad:
-                break
-            if not 0 < i < self.vocab_size:
-                raise ValueError(f"id {i} is outside the vocabulary of {self.vocab_size} ids")
-            words.append(self.words[i - 1])
+        words = [self.words[i - 1] for i in before_padding(ids, self.vocab_size)]
         return re.sub(
             rf" (?=[{CHINESE_CHARACTERS}])|(?<=[{CHINESE_CHARACTERS}]) ", "", " ".join(words)
         )
@@ -105,6 +98,15 @@ def padded_rows(texts, encode, length: int, unit: str) -> Tensor:
             raise ValueError(f"{text!r} has {len(ids)} {unit}, more than {length}: shorten it")
         row[: len(ids)] = torch.tensor(ids, dtype=torch.long)
     return rows
+
+
+def before_padding(ids, vocab_size: int) -> list[int]:
+    """The ids up to the first 0; ValueError if one of them is outside the vocabulary."""
+    kept = list(takewhile(bool, map(int, ids)))
+    for i in kept:
+        if not 0 < i < vocab_size:
+            raise ValueError(f"id {i} is outside the vocabulary of {vocab_size} ids")
+    return kept
 
 
 def _some(words, most: int = 100) -> str:

@@ -27,7 +27,7 @@ MODULE_LINES, FUNCTION_LINES, ROOMS = 250, 40, 14
 # each module of these wings is a run by itself, with settings and a way in of the same names
 RUNS = ("recipes", "experiments")
 # what a chapter is called, where no module of the package has that name
-WORDS = {"feed_forward": "layers", "training": "train", "tokenizers": "tokenizers"}
+WORDS = {"feed_forward": "layers", "training": "train", "finetuning": "finetune"}
 
 
 def modules(package: Path) -> dict[str, Path]:

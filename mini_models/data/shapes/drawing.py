@@ -12,11 +12,7 @@ import torch
 from torch import Tensor
 
 SIDE = 32  # pixels
-
-
 BACKGROUND = (0.96, 0.96, 0.96)
-
-
 COLOURS = {  # seen from the background, each lies in a direction of its own
     "red": (0.90, 0.10, 0.10),
     "orange": (0.98, 0.56, 0.02),
@@ -27,17 +23,9 @@ COLOURS = {  # seen from the background, each lies in a direction of its own
     "purple": (0.52, 0.10, 0.72),
     "pink": (1.00, 0.42, 0.74),
 }
-
-
 SIZES = {"small": (4.0, 4.8), "large": (6.0, 6.9)}  # half the width, in pixels, from and to
-
-
 MARGIN, GAP = 0.5, 2.5  # pixels from the edge, and between two objects
-
-
 SLANT = 0.5  # at most this many pixels across for each pixel along the relation's axis
-
-
 SHAPES = ("circle", "square", "triangle", "ring", "cross", "heart")
 
 

@@ -8,11 +8,7 @@ from mini_models.corpora import LANGUAGES
 from mini_models.data.shapes.drawing import COLOURS, SHAPES, SIZES
 
 RELATIONS = ("left of", "above")  # how a scene is stored
-
-
 TURNED = {"left of": "right of", "above": "below"}  # the same, said of the other object
-
-
 HELD_OUT_PAIRS = (  # these colours and shapes never meet in training
     ("red", "ring"),
     ("orange", "cross"),
@@ -23,11 +19,7 @@ HELD_OUT_PAIRS = (  # these colours and shapes never meet in training
     ("purple", "ring"),
     ("pink", "cross"),
 )
-
-
 SPLITS = ("train", "seen", "held_out")
-
-
 IN_CHINESE = {
     **{"small": "小", "large": "大"},
     **{"red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色"},

@@ -21,38 +21,16 @@ from mini_models.data.shapes.drawing import BACKGROUND, COLOURS, SHAPES, SIDE, S
 from mini_models.data.shapes.grammar import Scene, Thing, parse
 
 SOFT = 0.5  # pixels by which pictures and templates are both blurred, against noise
-
-
 BLURS = (0.0, 0.7)  # and some templates by more, so that a soft picture is read too
-
-
 COVERED = 0.4  # share of a colour from which on something lies in a pixel
-
-
 LEAST_AREA = 10  # pixels; less is noise
-
-
 LEAST_OVERLAP = 0.92  # least overlap with the best template
-
-
 CLEARER = 0.008  # by so much it must be better than the best of any other shape
-
-
 ANGLE = 9  # degrees from the direction of the nearest colour; any two are at least 22 apart
-
-
 LEAST_STRENGTH = 0.85  # least share of that colour
-
-
 SLACK = 0.45  # pixels by which a half width may lie outside of SIZES
-
-
 SLANTED = 0.7  # pixels across for each along a relation's axis, from which on it is in doubt
-
-
 REACH = 9  # pixels from the middle of a window to its edge, so W = 19
-
-
 ATTRIBUTES = ("count", "colour", "shape", "size", "relation")
 
 
