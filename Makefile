@@ -6,6 +6,9 @@ export TORCH_INDEX
 BIN := .venv/bin
 READY := .venv/ready
 SITE := _build/html/index.html
+# how many processes test side by side, each with one thread: more threads than cores only wait
+PROCESSES ?= 2
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES)
 SOURCES := _config.yml _toc.yml $(shell find book notebooks tools -type f -not -path '*/.*' -not -path '*/__pycache__/*')
 
 .PHONY: book test notebooks gallery serve bench lint clean
@@ -15,8 +18,8 @@ book: $(SITE)  ## build the site
 	@echo "The book is built. Open $(SITE) in a browser, or run: make serve"
 
 test: $(READY) $(SITE)  ## unit tests, the built site, and every notebook against its stored outputs
-	$(BIN)/python -m pytest tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval notebooks -n 2 --dist loadscope --nbval-cell-timeout 300 -o filterwarnings=default
+	$(PARALLEL) tests --dist loadgroup
+	$(PARALLEL) --nbval notebooks --dist loadscope --nbval-cell-timeout 300 -o filterwarnings=default
 
 notebooks: $(READY)  ## run every chapter again and store its outputs
 	$(BIN)/python tools/notebooks.py run notebooks/*.ipynb

@@ -2,7 +2,7 @@
 
 They are the measuring stick of the chapters on images. A scene says exactly what is to be seen;
 `caption` writes it as a sentence, `parse` reads the sentence, `draw` draws the scene, and
-`oracle.read` reads the drawing, by geometry and colour and without a network.
+`oracle.scenes_in` reads the drawing, by geometry and colour and without a network.
 """
 
 from mini_models.data.shapes.batches import MatchingBatches, captioned, english_tokenizer

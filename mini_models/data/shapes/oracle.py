@@ -34,7 +34,7 @@ REACH = 9  # pixels from the middle of a window to its edge, so W = 19
 ATTRIBUTES = ("count", "colour", "shape", "size", "relation")
 
 
-def read(images: Tensor) -> list[Scene | None]:
+def scenes_in(images: Tensor) -> list[Scene | None]:
     """The scene in each picture, or None where there is a doubt.
 
     In doubt is a picture with no object or more than two; one of them in none of the eight colours,
@@ -60,7 +60,7 @@ def read(images: Tensor) -> list[Scene | None]:
 def exact_match(images: Tensor, captions) -> Tensor:
     """Whether each picture is read as the scene that its caption says; bool [N]."""
     wanted = _wanted(images, captions)
-    return torch.tensor([a == b for a, b in zip(read(images), wanted)], dtype=torch.bool)
+    return torch.tensor([a == b for a, b in zip(scenes_in(images), wanted)], dtype=torch.bool)
 
 
 def by_attribute(images: Tensor, captions) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ def by_attribute(images: Tensor, captions) -> dict[str, Tensor]:
         [captions with two objects]: it is right if the matched objects lie as the caption says.
     """
     wanted = _wanted(images, captions)
-    rows = [_agreement(a, b) for a, b in zip(read(images), wanted)]
+    rows = [_agreement(a, b) for a, b in zip(scenes_in(images), wanted)]
     two = [row for row, scene in zip(rows, wanted) if scene.second is not None]
     return {
         name: torch.tensor([row[name] for row in (two if name == "relation" else rows)]).bool()
