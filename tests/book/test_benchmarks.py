@@ -9,7 +9,7 @@ import torch
 
 from mini_models.gpt import GPT, GPT2_SMALL, GPTConfig, gpt_loss
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY = GPTConfig(vocab_size=50, context_length=16, n_layers=2, n_heads=2, d_model=32)
 CPU = torch.device("cpu")
 

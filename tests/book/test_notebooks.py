@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import chapter_rules
 import notebooks
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # --- the rules, upon the real chapters
@@ -247,6 +247,17 @@ def test_a_concept_derived_in_two_chapters_or_in_none_is_found(tmp_path):
     both = "02_attention and 03_feed_forward"
     assert f"causal_mask is derived in {both}: import it in the second" in found
     assert "check_mask is derived in 03_feed_forward: remove it from PLUMBING" in found
+
+
+def test_a_module_that_claims_a_chapter_which_derives_nothing_of_it_is_found(tmp_path):
+    notebook = chapter()
+    drop("mask-derived")(notebook)
+    drop("mask-agrees")(notebook)
+    found = chapter_rules.faults_between([save(notebook, tmp_path)])
+    said = "02_attention derives nothing of mini_models.attention, whose line Derived names it"
+    assert [fault for fault in found if fault.startswith(said)]
+    found = chapter_rules.faults_between([save(chapter(), tmp_path)])
+    assert not [fault for fault in found if "derives nothing" in fault]
 
 
 # --- the tool

@@ -22,7 +22,7 @@ from bs4 import BeautifulSoup
 from playwright.async_api import async_playwright
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
 MAX_BYTES = 650_000  # what a page and all it loads may weigh, each file gzipped
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
