@@ -35,9 +35,7 @@ class TrainConfig:
 
     steps: int = 500
     lr: float = 1e-3  # AdamW's, at its peak
-    optimizer: str = (
-        "adamw"  # or "muon": Muon for the matrices of linear layers, AdamW for the rest
-    )
+    optimizer: str = "adamw"  # or "muon", for the matrices of linear layers; AdamW for the rest
     muon_lr: float = 0.02  # Muon's, at its peak
     schedule: str = "trapezoid"  # one of SCHEDULES
     warmup: int = 50  # steps from 0 to the peak

@@ -33,16 +33,10 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self,
-        d_model: int,
-        n_heads: int,
-        d_ff: int | None = None,
-        pre_norm: bool = True,
-        activation: str = "gelu",
-        rotary: Rotary | None = None,
-        dropout: float = 0.0,
+        self, d_model: int, n_heads: int, d_ff: int | None = None, pre_norm: bool = True,
+        activation: str = "gelu", rotary: Rotary | None = None, dropout: float = 0.0,
         eps: float = 1e-5,
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.norm1 = LayerNorm(d_model, eps)
         self.attention = MultiHeadAttention(d_model, n_heads, rotary, dropout)
@@ -71,18 +65,10 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self,
-        n_layers: int,
-        d_model: int,
-        n_heads: int,
-        d_ff: int | None = None,
-        pre_norm: bool = True,
-        activation: str = "gelu",
-        rotary: bool = False,
-        dropout: float = 0.0,
-        eps: float = 1e-5,
-        context_length: int = 1024,
-    ):
+        self, n_layers: int, d_model: int, n_heads: int, d_ff: int | None = None,
+        pre_norm: bool = True, activation: str = "gelu", rotary: bool = False,
+        dropout: float = 0.0, eps: float = 1e-5, context_length: int = 1024,
+    ):  # fmt: skip
         super().__init__()
         turn = Rotary(d_model // n_heads, context_length) if rotary else None
         self.blocks = nn.ModuleList(

@@ -41,13 +41,9 @@ class KeyValueCache:
     """
 
     def __init__(
-        self,
-        transformer: nn.Module,
-        head: Tensor,
-        batch: int,
-        context_length: int,
+        self, transformer: nn.Module, head: Tensor, batch: int, context_length: int,
         masks: Tensor | None = None,
-    ):
+    ):  # fmt: skip
         blocks = transformer.blocks
         if not blocks[0].pre_norm:
             raise ValueError("the blocks are post-norm: a key-value cache reads pre-norm blocks")

@@ -131,12 +131,9 @@ def tags_of(examples: Sequence[Example], logits: Sequence[Tensor], tags: Sequenc
 
 
 def answers_of(
-    examples: Sequence[Example],
-    logits: Sequence[Tensor],
-    questions: Sequence[Question],
-    longest: int = 30,
-    may_refuse: bool = False,
-) -> dict[str, str]:
+    examples: Sequence[Example], logits: Sequence[Tensor], questions: Sequence[Question],
+    longest: int = 30, may_refuse: bool = False,
+) -> dict[str, str]:  # fmt: skip
     """The text of the best answer to each question, by id.
 
     The score of a span is that of its first token as a beginning plus that of its last as an end;

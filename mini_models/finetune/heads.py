@@ -153,13 +153,9 @@ def collate(examples: list[Example]) -> tuple[Tensor, ...]:
 
 
 def finetune(
-    model: FineTuned,
-    examples: list[Example],
-    config: TrainConfig,
-    batch_size: int = 32,
-    frozen: bool = False,
-    **options,
-) -> list[float]:
+    model: FineTuned, examples: list[Example], config: TrainConfig, batch_size: int = 32,
+    frozen: bool = False, **options,
+) -> list[float]:  # fmt: skip
     """Train the head on examples of any of the three kinds, and with it the body.
 
     Args:

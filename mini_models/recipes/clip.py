@@ -61,16 +61,13 @@ def _missed(recalls: dict) -> float:
 RECIPES = {
     "clip-shapes": Recipe(
         "finds pictures of shapes for captions in English and Chinese; five minutes on two cores",
-        clip_shapes_task,
-        CLIPConfig(vocab_size=51, text_length=SHAPES_TEXT_LENGTH["both"]),
-        TrainConfig(steps=2500, lr=2e-3, decay=0.7),
-        batch_size=128,
+        clip_shapes_task, CLIPConfig(vocab_size=51, text_length=SHAPES_TEXT_LENGTH["both"]),
+        TrainConfig(steps=2500, lr=2e-3, decay=0.7), batch_size=128,
     ),
     "clip-emoji": Recipe(
         "finds emoji for names and keywords in English and Chinese; five minutes on two cores",
         clip_emoji_task,
         CLIPConfig(vocab_size=EMOJI_VOCABULARY, text_length=EMOJI_TEXT_LENGTH, spread=0.1),
-        TrainConfig(steps=3500, lr=3e-3, decay=0.7),
-        batch_size=128,
+        TrainConfig(steps=3500, lr=3e-3, decay=0.7), batch_size=128,
     ),
-}
+}  # fmt: skip

@@ -39,10 +39,8 @@ def dalle_emoji_task(recipe: Recipe, seed: int) -> Task:
     """A DALL-E of emoji in two languages, judged by the likelihood of drawings never seen."""
 
     def measure(model: DALLE) -> dict:
-        return {
-            "held_out": image_nats(model, "drawings"),
-            "concepts": image_nats(model, "concepts"),
-        }
+        return {kind: image_nats(model, split) for kind, split in
+                (("held_out", "drawings"), ("concepts", "concepts"))}  # fmt: skip
 
     return Task(
         with_dvae(recipe.model, "dvae-emoji"), EmojiBatches(recipe.batch_size, seed), dalle_loss,
@@ -54,16 +52,13 @@ def dalle_emoji_task(recipe: Recipe, seed: int) -> Task:
 RECIPES = {
     "dalle-shapes": Recipe(
         "draws shapes from captions, as one stream of words; a quarter of an hour on two cores",
-        dalle_shapes_task,
-        DALLEConfig(),
-        TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7),
-        batch_size=64,
+        dalle_shapes_task, DALLEConfig(),
+        TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7), batch_size=64,
     ),
     "dalle-emoji": Recipe(
         "draws emoji from captions in English and Chinese; half an hour on two cores",
         dalle_emoji_task,
         DALLEConfig(EMOJI_VOCABULARY, text_length=EMOJI_TEXT_LENGTH, d_model=160, n_heads=5),
-        TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7),
-        batch_size=64,
+        TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7), batch_size=64,
     ),
-}
+}  # fmt: skip

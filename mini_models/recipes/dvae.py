@@ -71,16 +71,14 @@ def dvae_emoji_task(recipe: Recipe, seed: int) -> Task:
 RECIPES = {
     "dvae-shapes": Recipe(
         "turns pictures of shapes into 64 words and back; five minutes on two cores",
-        dvae_shapes_task,
-        DVAEConfig(),
+        dvae_shapes_task, DVAEConfig(),
         TrainConfig(steps=2000, lr=1.5e-3, decay=0.6, betas=(0.9, 0.99), weight_decay=0.01),
         batch_size=32,
     ),
     "dvae-emoji": Recipe(
         "turns emoji into 64 words and back; five minutes on two cores",
-        dvae_emoji_task,
-        DVAEConfig(),
+        dvae_emoji_task, DVAEConfig(),
         TrainConfig(steps=2000, lr=1.5e-3, decay=0.6, betas=(0.9, 0.99), weight_decay=0.01),
         batch_size=32,
     ),
-}
+}  # fmt: skip

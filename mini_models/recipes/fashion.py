@@ -70,15 +70,12 @@ def gan_task(recipe: Recipe, seed: int) -> Task:
 RECIPES = {
     "classifier-fashion": Recipe(
         "tells ten kinds of clothes apart: 93 thousand weights, half a minute on two cores",
-        classifier_task,
-        ClassifierConfig(),
-        TrainConfig(steps=1250, lr=5e-3, decay=0.7),
-        batch_size=64,
+        classifier_task, ClassifierConfig(),
+        TrainConfig(steps=1250, lr=5e-3, decay=0.7), batch_size=64,
     ),
     "gan-fashion": Recipe(
         "draws clothes: two networks that play against each other; ten minutes on two cores",
-        gan_task,
-        GANConfig(latent=32, width=48, strength=0.1),
+        gan_task, GANConfig(latent=32, width=48, strength=0.1),
         TrainConfig(
             steps=14000, lr=2e-3, decay=0.6, betas=(0.0, 0.99), weight_decay=0, clip=1000.0,
             checkpoint_every=500,

@@ -27,6 +27,7 @@ from mini_models.data.shapes import oracle
 from mini_models.data.shapes.batches import (
     SHAPES_TEXT_LENGTH,
     altered,
+    by_number_of_objects,
     caption_tokenizer,
     captioned,
     english_tokenizer,
@@ -180,7 +181,7 @@ def told_apart(model: CLIP, split: str, n: int = GALLERY) -> float:
     A third of the n scenes have one object; captions are in either language.
     """
     draws, places = random.Random(1), torch.Generator().manual_seed(1)
-    pools = [[s for s in scenes(split) if len(s.things) == m] for m in (1, 2)]
+    pools = by_number_of_objects(split)
     chosen = [draws.choice(pools[draws.random() > 1 / 3]) for _ in range(n)]
     right, wrong = (
         model.vectors(draw(those, places))

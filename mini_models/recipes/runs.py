@@ -27,14 +27,9 @@ STOP_EVERY = 100  # steps between two measurements for stop_at
 
 
 def follow(
-    name: str,
-    text: str | None = None,
-    device: str | None = None,
-    steps: int | None = None,
-    stop_at: float | None = None,
-    out: Path | None = None,
-    resume: bool = False,
-) -> None:
+    name: str, text: str | None = None, device: str | None = None, steps: int | None = None,
+    stop_at: float | None = None, out: Path | None = None, resume: bool = False,
+) -> None:  # fmt: skip
     """Train, measure and save the model of a recipe.
 
     Args:

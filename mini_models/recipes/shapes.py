@@ -27,9 +27,8 @@ RECIPES = {
     "gan-shapes": Recipe(
         "draws shapes from captions: a generator and a discriminator that read; a quarter of an "
         "hour on two cores",
-        gan_shapes_task,
-        TextToImageConfig(),
+        gan_shapes_task, TextToImageConfig(),
         TrainConfig(steps=16000, betas=(0.0, 0.99), weight_decay=0, clip=1000.0, warmup=100),
         batch_size=64,
     ),
-}
+}  # fmt: skip

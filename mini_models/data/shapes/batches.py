@@ -38,7 +38,7 @@ def captioned(split: str, n: int, seed: int = 0, language: str = "en") -> tuple[
     if n < 1:
         raise ValueError(f"{n} pictures were asked for: ask for at least one")
     generator = torch.Generator().manual_seed(seed)
-    one_or_two = _by_number_of_objects(split)
+    one_or_two = by_number_of_objects(split)
     chosen, captions = [], []
     for number, which, turned, other in torch.rand(n, 4, generator=generator).tolist():
         group = one_or_two[number > 1 / 3]
@@ -55,7 +55,8 @@ def _check(split, language):
 
 
 @cache
-def _by_number_of_objects(split):
+def by_number_of_objects(split: str) -> list[list[Scene]]:
+    """The scenes of a split with one object, and those with two."""
     return [[s for s in scenes(split) if len(s.things) == n] for n in (1, 2)]
 
 
@@ -141,10 +142,8 @@ class MatchingBatches:
     """
 
     def __init__(self, batch_size: int, seed: int = 0, objects: int | None = None, ramp=1500):
-        known = scenes("train")
-        self.pools = [[s for s in known if len(s.things) == n] for n in (1, 2)]
-        if objects is not None:
-            self.pools = [self.pools[objects - 1]]
+        both = by_number_of_objects("train")
+        self.pools = both if objects is None else [both[objects - 1]]
         self.batch_size, self.seed, self.ramp = batch_size, seed, ramp
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,7 +184,7 @@ class NearPairs:
             raise ValueError(f"a batch of {batch_size} has no halves: give an even number")
         self.batch_size, self.seed, self.near = batch_size, seed, near
         self.label = {scene: i for i, scene in enumerate(scenes("train"))}
-        self.pools = [[s for s in self.label if len(s.things) == n] for n in (1, 2)]
+        self.pools = by_number_of_objects("train")
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Images [B, 3, 32, 32], ids int64 [B, T] in either language, and labels [B] of scenes."""
