@@ -8,9 +8,10 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 import pictures
 from solutions import solutions
 
-# A picture drawn again was at most 0.02 from the stored one, in another font 0.05; two different
-# ones of the book are 0.09 apart or more. Where timings or live training are drawn, 0.24 was seen.
-TOLERANCE, LIVE_TOLERANCE = 0.06, 0.4
+# Of the 100 pictures of the book, those drawn again were at most 0.01 from the stored ones, in
+# another font at most 0.04, and no two were nearer to each other than 0.07, in one chapter 0.09.
+# What shows timings or live training was up to 0.14 away.
+TOLERANCE, LIVE_TOLERANCE = 0.05, 0.3
 SHAPES = 0.05  # relative; a label in another font may need more room
 
 KEEP = "get_ipython().kept = {**globals()}"

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-GRID = 32  # pixels on a side of what is compared
+GRID = 16  # pixels on a side of what is compared
 
 
 def seen(png: str) -> np.ndarray:
