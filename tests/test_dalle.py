@@ -204,7 +204,7 @@ def test_completing_keeps_the_first_rows(rows, monkeypatch):
     seen, grids = model.dvae.encode(images), []
     write = model.write
     monkeypatch.setattr(model, "write", lambda *a, **k: grids.append(write(*a, **k)) or grids[0])
-    finished = model.complete(IDS, images, rows, torch.Generator().manual_seed(0))
+    finished = model.complete(images, IDS, rows, torch.Generator().manual_seed(0))
     assert torch.equal(grids[0][:, :rows], seen[:, :rows])
     assert_close(finished, model.dvae.decode(grids[0]))
     if rows < 4:
@@ -252,9 +252,9 @@ def test_completing_what_is_not_there_is_refused():
     model = dalle()
     for rows in (5, -1):
         with pytest.raises(ValueError, match=f"{rows} rows cannot be kept: a picture has 4"):
-            model.complete(IDS, pictures(), rows)
+            model.complete(pictures(), IDS, rows)
     with pytest.raises(ValueError, match="2 images and 3 captions: give one for each"):
-        model.complete(IDS, pictures(2), 2)
+        model.complete(pictures(2), IDS, 2)
 
 
 # learns

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +9,8 @@ import torch.nn.functional as F
 from torch.distributions import Categorical, Normal, kl_divergence
 from torch.testing import assert_close
 
-from mini_models import dvae, zoo
-from mini_models.data.shapes import captioned, oracle
+from mini_models import dvae
+from mini_models.data.shapes import captioned
 from mini_models.data.shapes.batches import ShapesBatches
 from mini_models.dvae import (
     DVAE,
@@ -27,11 +26,8 @@ from mini_models.dvae import (
     perplexity,
     reconstruction_nats,
 )
-from mini_models.recipes.dalle import RECIPES
-from mini_models.recipes.dvae import WithStep as Stepped
-from mini_models.recipes.dvae import dvae_shapes_task
-from mini_models.recipes.judges import codebook_use, through
-from mini_models.recipes.watches import CodebookWatch
+from mini_models.recipes.dvae import WithStep
+from mini_models.recipes.judges import codebook_use
 from mini_models.train import TrainConfig, train
 
 TINY = DVAEConfig(codes=7, grid=2, image_size=8, channels=2, width=6, n_layers=1)
@@ -244,24 +240,6 @@ def test_k_means_finds_the_words_around_which_the_cells_lie():
     assert_close(words[words[:, 0].argsort()], few, atol=0.02, rtol=0)
 
 
-def test_pictures_carry_the_number_of_their_step():
-    batches = Stepped(ShapesBatches(4, seed=2))
-    images, step = batches[17]
-    assert_close(images, ShapesBatches(4, seed=2)[17][0])
-    assert step.tolist() == [17.0] * 4
-
-
-def test_reconstructions_and_words_are_those_of_encode_and_decode():
-    model = tiny(config=DVAEConfig(codes=9, width=4, grid=4))
-    images = captioned("train", 260)[0]  # more than one part
-    painted, ids = through(model, images)
-    assert_close(ids, model.encode(images))
-    assert_close(painted, model.decode(ids))
-    figures = codebook_use(model, images)
-    assert figures["squared_error"] == pytest.approx(F.mse_loss(painted, images).item(), rel=1e-4)
-    assert figures["words_used"] == len(set(ids.flatten().tolist()))
-
-
 # refuses
 
 
@@ -300,38 +278,6 @@ def test_words_that_are_none_are_refused(ids, said):
         tiny().decode(ids)
 
 
-# notices
-
-
-class Fixed:
-    """What CodebookWatch asks of a model: its words are those it was given."""
-
-    def __init__(self, ids):
-        self.ids, self.config = ids, DVAEConfig(codes=16)
-
-    def parameters(self):
-        return iter([torch.zeros(1)])
-
-    def encode(self, images):
-        return self.ids
-
-
-def test_a_collapsed_codebook_is_said_at_the_second_look_and_once():
-    watch, mute = CodebookWatch(torch.zeros(1), every=10), Fixed(torch.full((4, 8, 8), 3))
-    assert [watch(mute, step) for step in (1, 9, 10, 11)] == [None] * 4
-    said = watch(mute, 20)
-    assert "its 16 words have a perplexity of 1.0; begin anew" in said
-    assert said.endswith("from the words of k-means (DVAE.begin), or with a larger kl_weight")
-    assert watch(mute, 30) is None
-
-
-def test_a_codebook_that_recovers_is_not_said_to_have_collapsed():
-    watch, mute = CodebookWatch(torch.zeros(1), every=10), Fixed(torch.full((4, 8, 8), 3))
-    speaks = Fixed(torch.arange(256).view(4, 8, 8) % 16)
-    looks = [mute, speaks, mute, speaks]
-    assert [watch(model, 10 * i) for i, model in enumerate(looks, 1)] == [None] * 4
-
-
 # learns
 
 
@@ -342,26 +288,6 @@ def test_it_learns_to_paint_shapes_better_than_k_means_in_seconds():
     first = codebook_use(model, seen)["squared_error"]
     assert first < 0.5 * (seen - seen.mean(dim=0)).square().mean()
     how = TrainConfig(steps=100, lr=3e-3, warmup=5, precision="fp32")
-    losses = train(model, Stepped(ShapesBatches(8)), dvae_loss, how)
+    losses = train(model, WithStep(ShapesBatches(8)), dvae_loss, how)
     assert sum(losses[-10:]) < sum(losses[:10])
     assert codebook_use(model, seen)["squared_error"] < 0.97 * first
-
-
-def test_the_recipe_prepares_a_model_whose_words_are_k_means():
-    small = replace(RECIPES["dvae-shapes"], model=DVAEConfig(codes=5, width=4, n_layers=1))
-    task = dvae_shapes_task(small, seed=0)
-    words = task.model.codebook.weight
-    assert words.min() > -0.01 and words.max() < 1.01 and task.watch is not None
-    images, step = task.batches[5]
-    assert images.shape == (32, 3, 32, 32) and step[0] == 5
-
-
-@pytest.mark.skipif("dvae-shapes" not in zoo.names(), reason="the checkpoint is being made")
-def test_the_oracle_reads_what_the_shipped_model_paints_and_its_watch_is_quiet():
-    model, tokenizer = zoo.load("dvae-shapes")
-    assert isinstance(model, dvae.DVAE) and tokenizer is None
-    images, captions = captioned("held_out", 200, seed=3)
-    read = oracle.exact_match(through(model, images)[0], captions)
-    assert read.float().mean() > 0.92
-    watch = CodebookWatch(images[:64], every=1)
-    assert [watch(model, step) for step in (1, 2, 3)] == [None] * 3

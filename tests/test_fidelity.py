@@ -72,10 +72,10 @@ def test_moments_are_those_of_numpy():
 
 
 def test_the_nearest_image_is_the_one_that_a_search_through_all_finds():
-    images, among = torch.rand(40, 1, 6, 6), torch.rand(70, 1, 6, 6)
+    images, among = torch.rand(1100, 1, 6, 6), torch.rand(70, 1, 6, 6)  # more than one batch
     search = NearestNeighbors(n_neighbors=1).fit(among.flatten(1))
     distances, indices = search.kneighbors(images.flatten(1))
-    found = nearest(images, among, batch_size=16)
+    found = nearest(images, among)
     assert found[0].tolist() == indices[:, 0].tolist()
     assert_close(found[1].double().numpy(), distances[:, 0], rtol=1e-5, atol=1e-5)
 
@@ -175,10 +175,10 @@ def test_a_set_of_one_kind_is_precise_but_recalls_little_and_a_wide_one_the_conv
 
 def test_features_do_not_depend_on_the_batch_nor_on_dropout_and_leave_the_mode_as_it_was():
     torch.manual_seed(0)
-    classifier, images = Classifier(ClassifierConfig()).train(), torch.rand(7, 1, 28, 28)
-    seen = features(classifier, images)
-    assert seen.shape == (7, 64) and classifier.training
-    assert_close(seen, features(classifier, images, batch_size=2))
+    classifier, images = Classifier(ClassifierConfig(width=8)).train(), torch.rand(1100, 1, 28, 28)
+    seen = features(classifier, images)  # in more than one batch
+    assert seen.shape == (1100, 64) and classifier.training
+    assert_close(seen[:7], features(classifier, images[:7]))
     classifier.eval()
     assert_close(seen, classifier.features(2 * images - 1))
     assert_close(classifier(images), classifier.head(seen))

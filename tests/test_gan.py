@@ -1,9 +1,6 @@
 """Tests of mini_models.gan: losses by hand, slopes by finite differences, a game that is fair."""
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 from torch.testing import assert_close
+from workers import GAME, Points, in_new_processes, layers, small_gan
 
 from mini_models.gan import (
     CURES,
@@ -31,41 +29,12 @@ from mini_models.gan import (
     r1_penalty,
     wasserstein,
 )
-from mini_models.train import CHECKPOINT, TrainConfig, train
-
-SHORT = TrainConfig(
-    steps=8, lr=1e-3, warmup=0, betas=(0.0, 0.99), weight_decay=0.0, precision="fp32",
-    checkpoint_every=4,
-)  # fmt: skip
-
-
-def layers(inputs, outputs):
-    return nn.Sequential(nn.Linear(inputs, 8), nn.LeakyReLU(0.2), nn.Linear(8, outputs))
-
-
-def small_gan(seed=0, **changes) -> GAN:
-    torch.manual_seed(seed)
-    config = replace(GANConfig(latent=4, average=0.9), **changes)
-    return GAN(config, layers(4, 2), nn.Sequential(layers(2, 1), nn.Flatten(0)))
-
-
-class Points:
-    """Batches of eight points in the plane."""
-
-    def __getitem__(self, step):
-        return (torch.randn(8, 2, generator=torch.Generator().manual_seed(step)) + 3,)
+from mini_models.train import CHECKPOINT, train
 
 
 def two_sets(seed=0, n=64, scale=3.0):
     draw = torch.Generator().manual_seed(seed)
     return (scale * torch.randn(2, n, generator=draw, dtype=torch.float64)).requires_grad_()
-
-
-def in_new_process(script, *arguments, launcher=()):
-    path = os.pathsep.join(sys.path)
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(script), *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 # agrees with an independent implementation
@@ -201,9 +170,7 @@ def test_frozen_lets_gradients_through_and_leaves_as_it_was_what_was_frozen_befo
 def test_the_average_is_the_running_mean_of_the_weights_that_were_used():
     game = small_gan(average=0.75)
     weight, seen = game.generator[0].weight, []
-    train(
-        game, Points(), lambda m, b: seen.append(weight.detach().clone()) or gan_loss(m, b), SHORT
-    )
+    train(game, Points(), lambda m, b: seen.append(weight.detach().clone()) or gan_loss(m, b), GAME)
     mean = seen[0]
     for later in seen[1:]:
         mean = 0.75 * mean + 0.25 * later
@@ -216,7 +183,7 @@ def test_the_average_is_the_running_mean_of_the_weights_that_were_used():
 def test_what_is_settled_draws_the_same():
     for average in (0.9, 0.0):
         game = small_gan(average=average)
-        train(game, Points(), gan_loss, SHORT)
+        train(game, Points(), gan_loss, GAME)
         z = game.latents(5)
         assert_close(game.settled().draw(z), game.draw(z))
         assert game.settled().average is None
@@ -242,15 +209,16 @@ def test_told_is_the_share_of_inputs_that_the_discriminator_tells_right():
 def test_a_killed_game_resumes_to_the_same_weights_bit_for_bit(tmp_path):
     script = tmp_path / "victim.py"
     script.write_text(
-        "import sys; from test_gan import *\n"
+        "import os, signal, sys; from workers import *\n"
+        "from mini_models.gan import gan_loss; from mini_models.train import train\n"
         "die = lambda step, loss: step == 7 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "train(small_gan(), Points(), gan_loss, SHORT, sys.argv[1], on_step=die)\n"
+        "train(small_gan(), Points(), gan_loss, GAME, sys.argv[1], on_step=die)\n"
     )
-    victim = in_new_process(script, tmp_path)
+    victim = in_new_processes(script, tmp_path)
     assert victim.returncode == -signal.SIGKILL, victim.stderr
     whole, resumed = small_gan(), small_gan(seed=1)
-    losses = train(whole, Points(), gan_loss, SHORT)
-    assert train(resumed, Points(), gan_loss, SHORT, tmp_path, resume=True) == losses
+    losses = train(whole, Points(), gan_loss, GAME)
+    assert train(resumed, Points(), gan_loss, GAME, tmp_path, resume=True) == losses
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
 
@@ -259,13 +227,14 @@ def test_two_processes_play_one_game(tmp_path):
     """They draw latents of their own, so one process alone ends elsewhere; but they stay equal."""
     script = tmp_path / "worker.py"
     script.write_text(
-        "import sys; from test_gan import *\n"
+        "import os, sys; from workers import *\n"
+        "from mini_models.gan import gan_loss; from mini_models.train import train\n"
         "game = small_gan(seed=int(os.environ['RANK']))\n"  # process 0's weights count
-        "train(game, Points(), gan_loss, SHORT, sys.argv[1])\n"
+        "train(game, Points(), gan_loss, GAME, sys.argv[1])\n"
         "torch.save(game.state_dict(), sys.argv[1] + '/' + os.environ['RANK'])\n"
     )
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    run = in_new_process(script, tmp_path, launcher=[*launcher, "--main_process_port", "0"])
+    run = in_new_processes(script, tmp_path, launcher=[*launcher, "--main_process_port", "0"])
     assert run.returncode == 0, run.stderr
     first, second = (torch.load(tmp_path / rank) for rank in "01")
     start = small_gan().state_dict()
@@ -293,3 +262,9 @@ def test_what_cannot_be_played_is_refused(changes, said):
 
 
 # learns: tests/test_ring.py
+
+
+def test_a_game_that_runs_away_is_refused_with_what_to_do():
+    game = small_gan(loss="wasserstein", cure="none")
+    with pytest.raises(ValueError, match="the loss of step .* is (nan|-?inf).*for a GAN, a cure"):
+        train(game, Points(), gan_loss, replace(GAME, steps=200, lr=1e30))

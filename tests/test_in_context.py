@@ -1,6 +1,5 @@
 """Tests of mini_models.in_context: what is asked is asked rightly, and scored rightly."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +9,9 @@ from scipy.stats import bootstrap
 from torch.testing import assert_close
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mini_models import in_context
-from mini_models.experiments.in_context import SHOTS, WORD_TASKS
 from mini_models.in_context import (
     LABELS,
-    POOL,
+    SHOTS,
     START,
     calibrate,
     complete,
@@ -22,7 +19,6 @@ from mini_models.in_context import (
     label_scores,
     tasks,
 )
-from mini_models.pretrained import smollm2
 
 CHARACTERS = "\n abcdefghijklmnopqrstuvwxyz=>"
 ALL = tasks()
@@ -57,6 +53,7 @@ def small():
 
 
 QUESTIONS = ["\nup =>", "\na long question =>", "\nhot =>", "\nx =>", "\nopen the door =>"]
+
 
 # agrees
 
@@ -166,21 +163,6 @@ def test_a_prompt_is_written_as_in_the_paper():
     task = replace(ALL["opposite"], about="Opposites.")
     assert task.prefix([("a", "b"), ("c", "d")], about=True) == "Opposites.\na => b\nc => d"
     assert task.prefix([]) == "" and task.question("x") == "x =>"
-
-
-def test_the_stored_answers_are_complete_and_of_the_pinned_file():
-    path = in_context.Path(in_context.__file__).parent / "results" / "in-context.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["model"] == smollm2.FILE and len(found["sha256"]) == 64
-    rows = {(r["task"], r["k"], r["draw"], r["about"], r["mixed"]) for r in found["answers"]}
-    words = {n for n in ALL if n in WORD_TASKS}
-    assert len(rows) == len(found["answers"]) == len(words) * (2 * 17 + 4) + 3 * 17
-    for row in found["answers"]:
-        assert len(row["answers"].split("\n")) == len(ALL[row["task"]].asked)
-    assert {(r["k"], r["draw"]) for r in found["margins"]} == {
-        (k, draw) for k in SHOTS for draw in range(8 if k else 1)
-    }
-    assert all(len(r["asked"]) == len(ALL["sentiment"].pairs) - POOL for r in found["margins"])
 
 
 # refuses

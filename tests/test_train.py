@@ -1,10 +1,7 @@
 """Tests of mini_models.train: against a plain torch loop, across kills, and across processes."""
 
 import math
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -12,22 +9,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.testing import assert_close
+from workers import BATCHES, FLAT, SHORT, TEXT, in_new_processes, small_gpt
 
-from mini_models.data import TextBatches, windows
+from mini_models.data import windows
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
 from mini_models.machine.devices import prefers_bf16
 from mini_models.optimizers import SCHEDULES
 from mini_models.train import CHECKPOINT, TrainConfig, evaluate, train
-
-TEXT = [i * i % 11 for i in range(800)]
-BATCHES = TextBatches(TEXT, context_length=8, batch_size=4)
-SHORT = TrainConfig(steps=6, warmup=2, precision="fp32", checkpoint_every=4)
-FLAT = replace(SHORT, schedule="constant")  # so that more steps do not change the first
-
-
-def small_gpt(dropout=0.0):
-    torch.manual_seed(1)
-    return GPT(GPTConfig(11, 8, n_layers=2, n_heads=2, d_model=16, dropout=dropout))
 
 
 def weights(model):
@@ -36,14 +24,6 @@ def weights(model):
 
 def squares(model, batch):
     return ((model(batch[0]) - batch[1]) ** 2).mean()
-
-
-def in_new_processes(launcher, script, *arguments, threads=None):
-    """Run the script in fresh Python processes; the code in it can import this file."""
-    threads = str(threads or torch.get_num_threads())  # more would round differently
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": threads}
-    command = [sys.executable, *launcher, str(script), *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 # agrees with an independent implementation
@@ -84,18 +64,21 @@ def test_two_processes_give_the_same_weights_as_one(tmp_path, monkeypatch, how):
     monkeypatch.setattr("mini_models.optimizers.prefers_bf16", lambda device: False)
     script = tmp_path / "worker.py"
     script.write_text(
-        "import sys; from test_train import *; import mini_models.optimizers\n"
+        "import os, sys; from dataclasses import replace\n"
+        "from workers import *; from mini_models.gpt import gpt_loss\n"
+        "from mini_models.train import train; import mini_models.optimizers\n"
         "mini_models.optimizers.prefers_bf16 = lambda device: False\n"
         "for optimizer in ('adamw', 'muon'):\n"
         "    out, model = sys.argv[1] + '/' + optimizer, small_gpt()\n"
         "    torch.nn.init.zeros_(model.tokens.weight[11 - int(os.environ['RANK']) :])\n"
         "    train(model, BATCHES, gpt_loss, replace(FLAT, optimizer=optimizer), out)\n"
-        "here = sum(getattr(p, '_local_tensor', p).numel() for p in model.parameters())\n"
+        "parts = [p.to_local() if hasattr(p, 'to_local') else p for p in model.parameters()]\n"
+        "here = sum(part.numel() for part in parts)\n"
         "open(sys.argv[1] + '/held.' + os.environ['RANK'], 'w').write(str(here))\n"
     )
     launcher = ["-m", "accelerate.commands.launch", *how, "--num_processes", "2"]
     launcher += ["--main_process_port", "0"]
-    run = in_new_processes(launcher, script, tmp_path, threads=1)
+    run = in_new_processes(script, tmp_path, launcher=launcher)
     assert run.returncode == 0, run.stderr
     whole = weights(small_gpt()).numel()
     held = [int((tmp_path / f"held.{rank}").read_text()) for rank in (0, 1)]
@@ -125,13 +108,15 @@ def test_two_processes_give_the_same_weights_as_one(tmp_path, monkeypatch, how):
 def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path, optimizer):
     script = tmp_path / "victim.py"
     script.write_text(
-        "import sys; from test_train import *\n"
+        "import os, signal, sys; from dataclasses import replace; from workers import *\n"
+        "from mini_models.gpt import gpt_loss; from mini_models.train import train\n"
         "die = lambda step, loss: step == 7 and os.kill(os.getpid(), signal.SIGKILL)\n"
         "config = replace(SHORT, steps=12, optimizer=sys.argv[2])\n"
         "train(small_gpt(dropout=0.2), BATCHES, gpt_loss, config, sys.argv[1], on_step=die)\n"
     )
     config = replace(SHORT, steps=12, optimizer=optimizer)
-    victim = in_new_processes([], script, tmp_path, optimizer)
+    threads = torch.get_num_threads()  # more would round differently
+    victim = in_new_processes(script, tmp_path, optimizer, threads=threads)
     whole, resumed = small_gpt(dropout=0.2), small_gpt(dropout=0.2)
     losses = train(whole, BATCHES, gpt_loss, config)
     assert victim.returncode == -signal.SIGKILL, victim.stderr

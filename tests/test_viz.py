@@ -192,6 +192,8 @@ def test_images_are_laid_out_in_their_rows_with_a_white_frame():
     assert viz.images({"": tall}).images[0].get_array()[1, 1:5].tolist() == [1] * 4
 
 
+# on a busy machine, said of any legend that takes a second to place
+@pytest.mark.filterwarnings("ignore:Creating legend with loc:UserWarning")
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_figure_is_drawn_on_the_axes_given_and_renders(name):
     figure, (left, right) = plt.subplots(1, 2)

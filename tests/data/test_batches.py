@@ -1,9 +1,5 @@
-"""Tests of mini_models.data: the corpora are what they are said to be, and batches miss nothing."""
+"""Tests of mini_models.data.batches: what is drawn is drawn again, and batches miss nothing."""
 
-import hashlib
-import lzma
-import re
-from collections import Counter
 from itertools import islice
 
 import pytest
@@ -11,23 +7,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from mini_models.corpora import CORPORA
-from mini_models.data import (
-    IGNORED,
-    Poem,
-    SequenceBatches,
-    TextBatches,
-    other_plays,
-    pad,
-    shakespeare,
-    split,
-    tang_quatrains,
-    windows,
-)
-from mini_models.data.shapes import SPLITS, captioned, parse, scenes
+from mini_models.data import IGNORED, SequenceBatches, TextBatches, pad, windows
+from mini_models.data.batches import Epochs, RowBatches, draws, seed_of
 from mini_models.train import TrainConfig, train
 
-README = (CORPORA / "README.md").read_text(encoding="utf-8")
 NUMBERS = list(range(100))
 ROWS = [[1, 2], [3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13], [14, 15, 16, 17]]
 
@@ -36,50 +19,18 @@ def take(batches, n):
     return [batches[step] for step in range(n)]
 
 
+BATCHES = {
+    "text": lambda seed: TextBatches(NUMBERS, 7, batch_size=4, seed=seed),
+    "sequences": lambda seed: SequenceBatches(ROWS, batch_size=4, seed=seed),
+}
+
+
 # agrees with an independent count
-
-
-def test_the_plays_are_the_text_that_the_corpora_describe():
-    text = shakespeare()
-    assert len(text) == 1_165_338 and len(set(text)) == 65
-    assert "1,165,338 characters, 65 different ones" in README
-    assert "\nROMEO:\n" in text and "But, soft!" in text
-
-
-@pytest.mark.parametrize(
-    "name", ["shakespeare.txt.xz", "gpt2_merges.txt.xz", "bert_uncased_vocab.txt.xz"]
-)
-def test_a_text_has_the_digest_that_its_description_gives(name):
-    begins, ends = re.search(rf"`{name}`.*?sha256[^`]*`(\w+)…(\w+)`", README).groups()
-    digest = hashlib.sha256(lzma.decompress((CORPORA / name).read_bytes())).hexdigest()
-    assert digest.startswith(begins) and digest.endswith(ends), digest
-
-
-def test_the_other_plays_have_the_same_characters_and_share_no_long_line_with_what_is_held_out():
-    assert len(other_plays()) == 2_989_446
-    assert set(other_plays()) <= set(shakespeare())
-    held_out = {line for line in split(shakespeare())[1].splitlines() if len(line) > 30}
-    assert len(held_out) > 1000 and held_out.isdisjoint(other_plays().splitlines())
-
-
-def test_every_quatrain_has_four_lines_of_the_length_of_its_form():
-    poems = tang_quatrains()
-    assert len(poems) == len(set(poems)) == 13_884
-    length = {"五绝": 5, "七绝": 7}
-    assert Counter(p.form for p in poems).keys() == length.keys()
-    for poem in poems:
-        assert [len(line) for line in poem.lines] == [length[poem.form]] * 4, poem
-        assert poem.title and poem.author and "\n" not in poem.text
-    assert sum(p.author == "李白" for p in poems) > 30
-
-
-def test_the_corpora_fit_their_budget():
-    assert sum(path.stat().st_size for path in CORPORA.iterdir()) < 14_000_000
 
 
 def test_an_epoch_of_text_batches_equals_windows_cut_by_hand():
     batches = TextBatches(NUMBERS, context_length=7, batch_size=1, seed=3)
-    epoch = take(batches, batches.n_windows)
+    epoch = take(batches, batches.n)
     first = min(int(inputs[0, 0]) for inputs, _ in epoch)
     starts = sorted(int(inputs[0, 0]) for inputs, _ in epoch)
     assert starts == [first + 7 * i for i in range(13)]
@@ -110,60 +61,6 @@ def test_windows_hold_every_target_once_behind_its_input(n, batch_size):
 
 
 # properties
-
-
-@pytest.mark.parametrize("share", [0.1, 0.25])
-def test_a_text_is_cut_once_and_its_end_is_held_out(share):
-    train_text, held_out = split(shakespeare(), share)
-    assert train_text + held_out == shakespeare()
-    assert len(held_out) == int(share * len(shakespeare()))
-    assert split(shakespeare(), share) == (train_text, held_out)
-
-
-def test_no_poem_held_out_shares_a_line_with_one_trained_on():
-    train_poems, held_out = split(tang_quatrains())
-    lines = {line for poem in held_out for line in poem.lines}
-    assert len(held_out) == 1388
-    assert not [poem for poem in train_poems if lines & set(poem.lines)]
-    assert 12_000 < len(train_poems) <= 13_884 - 1388
-    assert split(tang_quatrains()) == (train_poems, held_out)
-    assert set(train_poems) | set(held_out) <= set(tang_quatrains())
-    assert {p.form for p in held_out} == {"五绝", "七绝"}  # both, however the file is sorted
-
-
-def test_a_variant_of_a_held_out_poem_is_not_trained_on():
-    poems = [Poem("五绝", f"{i}", "", f"甲{i}，乙{i}，丙{i // 2}，丁{i}。") for i in range(40)]
-    train_poems, held_out = split(poems, 0.25)
-    assert len(held_out) == 10
-    left_out = [p for p in poems if p not in train_poems and p not in held_out]
-    shared = {p.lines[2] for p in held_out}
-    assert left_out and all(p.lines[2] in shared for p in left_out)
-    assert len(train_poems) == 30 - len(left_out)
-
-
-def test_the_lines_of_a_poem_come_without_marks():
-    poem = Poem("五绝", "静夜思", "李白", "床前明月光，疑是地上霜。举头望明月，低头思故乡。")
-    assert poem.lines == ["床前明月光", "疑是地上霜", "举头望明月", "低头思故乡"]
-    assert Poem("", "", "", "一？ 二！三；四：五、").lines == list("一二三四五")
-
-
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("language", ["en", "zh", "both"])
-def test_shapes_are_pictures_of_a_split_with_their_captions(split, language):
-    images, captions = captioned(split, 200, seed=3, language=language)
-    assert images.shape == (200, 3, 32, 32) and images.dtype == torch.float32
-    assert {parse(text) for text in captions} <= set(scenes(split))
-    spoken = {"en" if text.isascii() else "zh" for text in captions}
-    assert spoken == ({"en", "zh"} if language == "both" else {language})
-    again, other = captioned(split, 200, 3, language), captioned(split, 200, 4, language)
-    assert torch.equal(again[0], images) and again[1] == captions
-    assert not torch.equal(other[0], images) and other[1] != captions
-
-
-BATCHES = {
-    "text": lambda seed: TextBatches(NUMBERS, 7, batch_size=4, seed=seed),
-    "sequences": lambda seed: SequenceBatches(ROWS, batch_size=4, seed=seed),
-}
 
 
 @pytest.mark.parametrize("kind", BATCHES)
@@ -219,6 +116,30 @@ def test_an_epoch_of_sequences_takes_each_of_them_once():
     assert len(set(orders)) > 1
 
 
+def test_epochs_take_each_number_once_wherever_a_step_ends():
+    numbers = Epochs(10, 4, seed=3)
+    taken = [n for step in range(10) for n in numbers[step]]  # four epochs, a step over each end
+    epochs = [taken[i : i + 10] for i in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert Epochs(10, 4, seed=3)[9] == numbers[9] != Epochs(10, 4, seed=4)[9]
+
+
+def test_rows_of_tensors_stay_together():
+    x, y = torch.arange(30.0).view(10, 3), torch.arange(10)
+    batches = RowBatches([x, y], 4, seed=1)
+    for step in range(5):
+        rows, numbers = batches[step]
+        assert torch.equal(rows, x[numbers]) and rows.shape == (4, 3)
+
+
+def test_no_two_steps_of_two_runs_draw_the_same():
+    numbers = {seed_of(seed, step) for seed in range(5) for step in range(1000)}
+    assert len(numbers) == 5000
+    once, again = (torch.rand(3, generator=draws(2, 7)) for _ in "12")
+    assert torch.equal(once, again) and not torch.equal(once, torch.rand(3, generator=draws(2, 8)))
+
+
 def test_what_is_padded_is_never_counted():
     inputs, targets = pad(ROWS)
     counted = targets != IGNORED
@@ -238,17 +159,16 @@ def test_tensors_serve_as_well_as_lists():
 # refuses
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, 10])
-def test_a_share_that_is_none_is_refused(share):
-    with pytest.raises(ValueError, match=f"held_out is {share}: give a share between 0 and 1"):
-        split("some text", share)
-
-
 @pytest.mark.parametrize("n", [0, 1, 7])
 def test_a_text_shorter_than_its_context_is_refused(n):
     said = f"the text has {n} tokens: a context of 7 needs at least 8"
     with pytest.raises(ValueError, match=said):
         TextBatches(NUMBERS[:n], 7, 1)
+
+
+def test_no_row_to_draw_from_is_refused():
+    with pytest.raises(ValueError, match="there is no row to draw from: give at least one"):
+        Epochs(0, 3)
 
 
 @pytest.mark.parametrize("n", [0, 1])

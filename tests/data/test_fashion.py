@@ -1,4 +1,4 @@
-"""Tests of mini_models.fashion: the pictures are Fashion-MNIST's, and its parts share none."""
+"""Tests of mini_models.data.fashion: the pictures are Fashion-MNIST's, and its parts share none."""
 
 import hashlib
 import lzma

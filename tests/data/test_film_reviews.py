@@ -1,7 +1,7 @@
-"""Tests of mini_models.film_reviews: what is fetched is what was meant, and no text is on both
-sides."""
+"""Tests of mini_models.data.film_reviews: what was meant is fetched, and cut in two."""
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from mini_models.data import film_reviews as module
-from mini_models.data.film_reviews import CLEAR, film_reviews, rated_reviews
+from mini_models.data.film_reviews import ARCHIVE, CLEAR, film_reviews, rated_reviews
 
 
 @pytest.fixture(scope="module")
 def archive():
     """The archive in the cache; fetched once if it is not there."""
-    return module._archive()
+    rated_reviews()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "mini_models" / "vaderSentiment-0.5.zip"
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_what_is_in_the_cache_is_not_fetched_again(archive, cache, monkeypatch):
 
 def test_what_is_fetched_is_moved_into_the_cache_whole(archive, cache, monkeypatch):
     def pip(command, **_):
-        assert command[1:4] == ["-m", "pip", "download"] and command[-1] == module.ARCHIVE
+        assert command[1:4] == ["-m", "pip", "download"] and command[-1] == ARCHIVE
         shutil.copy(archive, command[command.index("--dest") + 1])
         return subprocess.CompletedProcess(command, 0, "", "")
 

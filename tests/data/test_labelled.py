@@ -1,4 +1,4 @@
-"""Tests of mini_models.labelled: files are read as they are, or refused with the row at fault."""
+"""Tests of mini_models.data.labelled: files are read as they are, or their row is named."""
 
 import random
 

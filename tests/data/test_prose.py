@@ -1,10 +1,10 @@
-"""Tests of mini_models.documents: pairs are read back from their ids, and each is what it says."""
+"""Tests of mini_models.data.prose: pairs are read back from their ids, and each is what it says."""
 
 import pytest
 import torch
 
 from mini_models.data import documents, split_documents
-from mini_models.data.prose import Document, PairBatches, sentences
+from mini_models.data.prose import Document, PairBatches, paragraphs, sentences
 from mini_models.tokenizers import SPECIAL, WordPiece
 
 PAD, CLS, SEP = 0, 2, 3
@@ -260,6 +260,11 @@ def test_one_document_of_a_kind_is_refused(lengths):
     docs, tokenizer = toy(lengths)
     with pytest.raises(ValueError, match="needs at least two documents of each kind"):
         PairBatches(docs, tokenizer, 16, 2)
+
+
+def test_a_text_of_few_paragraphs_is_refused():
+    with pytest.raises(ValueError, match="the text has 1 paragraphs of two sentences or more"):
+        paragraphs("One sentence. Another sentence.\n\nAlone.")
 
 
 # learns

@@ -1,5 +1,5 @@
-"""Tests of mini_models.squad: files are read as they are or refused, answers are scored as SQuAD's
-own scripts score them."""
+"""Tests of mini_models.data.squad: files are read as they are or refused, and answers are
+scored as SQuAD's own scripts score them."""
 
 import copy
 import json

@@ -1,5 +1,5 @@
-"""Tests of mini_models.stories: the answers are right, and only a reader of the question finds
-them."""
+"""Tests of mini_models.data.stories: the answers are right, and only a reader of the question
+finds them."""
 
 import json
 import os
@@ -216,7 +216,7 @@ def test_a_thing_is_moved_by_another_person_and_a_gift_put_away_by_who_got_it():
 def test_the_same_seed_tells_the_same_stories_on_any_run():
     assert stories("train", 101) == ALL["train"][:101]
     assert stories("train", 40, seed=1) != ALL["train"][:40]
-    code = "from mini_models.stories import stories; print(stories('held_out', 6))"
+    code = "from mini_models.data.stories import stories; print(stories('held_out', 6))"
     for salt in "12":
         run = subprocess.run(
             [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""Tests of mini_models.beam: against exhaustive search, and transformers' beam search."""
+"""Tests of mini_models.decoding.beam: against exhaustive search, and transformers' beam search."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""Tests of mini_models.cache: against the model that it reads with, and against plain products."""
+"""Tests of mini_models.decoding.cache: against the model that it reads with, and plain products."""
 
 import pytest
 import torch
@@ -67,15 +67,22 @@ def test_what_it_reads_piece_by_piece_equals_the_whole(options, sizes, batch, pr
 def test_a_product_in_another_form_is_the_same_product(
     rows, columns, transposed, dtype, prepare, monkeypatch
 ):
+    """In a block whose feed-forward is `rows` wide, with biases, and in the head, without."""
     prepare(monkeypatch)
-    weight, bias = draw(rows, columns).to(dtype), draw(rows, seed=1).to(dtype)
-    if transposed:  # as the weights of our models are stored
-        weight = weight.T.contiguous().T
+    torch.manual_seed(0)
+    model = Transformer(1, columns, 1, d_ff=rows).to(dtype).eval()
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.3)
+        # column by column, as the weights of our models are stored, or row by row
+        p.data = p.data.T.contiguous().T if transposed and p.ndim == 2 else p.data.contiguous()
+    head = draw(rows, columns).to(dtype)
+    if transposed:
+        head = head.T.contiguous().T
+    exact = {} if dtype == torch.float32 else {"atol": 0.05, "rtol": 0.05}
     for x in (draw(1, 1, columns, seed=2), draw(3, 2, columns, seed=3)):
         x = x.to(dtype)
-        for b in (bias, None):
-            expected = F.linear(x, weight, b)
-            assert_close(package._multiply(weight, b)(x), expected)
+        expected = F.linear(model(x, "causal"), head)
+        assert_close(KeyValueCache(model, head, len(x), 2).read(x), expected, **exact)
 
 
 @pytest.mark.parametrize("sizes", [[1] * T, [2, 4], [5, 1], [T]])
@@ -117,15 +124,29 @@ def test_it_records_no_gradient():
 
 
 def test_a_matrix_is_cut_into_equal_parts_for_the_cores_that_it_can_keep_busy(monkeypatch):
-    monkeypatch.setattr("torch.get_num_threads", lambda: 16)
-    size = package.WORTH_SHARING
-    assert package._parts(1, size) == 1
-    assert package._parts(64, size // 16) == 4  # a core for each `size` numbers
-    assert package._parts(6400, size) == 16
-    assert package._parts(50257, size) == 29  # the next number that divides GPT-2's vocabulary
-    assert package._parts(65537, size) == 1  # a prime
-    monkeypatch.setattr("torch.get_num_threads", lambda: 192)
-    assert package._parts(6400, size) == 64  # as many as are worth it, on the largest machine too
+    without_onednn(monkeypatch)
+    monkeypatch.setattr(package, "WORTH_SHARING", 16)
+    product, parts = torch.baddbmm, []
+
+    def counted(start, x, cut):
+        parts.append(len(cut))
+        return product(start, x, cut)
+
+    monkeypatch.setattr("torch.baddbmm", counted)
+
+    def parts_of_the_head(rows, columns, cores):
+        monkeypatch.setattr("torch.get_num_threads", lambda: cores)
+        KeyValueCache(Transformer(1, columns, 1), draw(rows, columns), 1, 1).read(
+            draw(1, 1, columns)
+        )
+        return parts[-1]
+
+    assert parts_of_the_head(1, 16, cores=16) == 1
+    assert parts_of_the_head(64, 1, cores=16) == 4  # a core for each 16 numbers
+    assert parts_of_the_head(6400, 16, cores=16) == 16
+    assert parts_of_the_head(50257, 16, cores=16) == 29  # the next that divides GPT-2's vocabulary
+    assert parts_of_the_head(65537, 16, cores=16) == 1  # a prime
+    assert parts_of_the_head(6400, 16, cores=192) == 64  # as many as are worth it, on any machine
 
 
 def test_after_going_back_it_reads_as_if_it_had_never_gone_on():

@@ -1,4 +1,4 @@
-"""Tests of mini_models.decoding: against transformers' generate, and known chances."""
+"""Tests of mini_models.decoding.loop: against transformers' generate, and known chances."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Tests of mini_models.rules: against the filters of transformers, and known chances."""
+"""Tests of mini_models.decoding.rules: against the filters of transformers, and known chances."""
 
 import re
 from dataclasses import replace

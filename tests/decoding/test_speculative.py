@@ -1,4 +1,4 @@
-"""Tests of mini_models.speculative: what is guessed ahead is what would have been written."""
+"""Tests of mini_models.decoding.speculative: what is guessed is what would have been written."""
 
 from collections import Counter
 

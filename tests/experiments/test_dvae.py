@@ -1,4 +1,4 @@
-"""Tests of mini_models.dvae_rates: what is stored is what the module measures."""
+"""Tests of mini_models.experiments.dvae: what is stored is what the module measures."""
 
 import math
 

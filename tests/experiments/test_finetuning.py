@@ -1,24 +1,18 @@
-"""Tests of mini_models.finetuning: whole names are counted as they should be, and every job can be
-done from its texts to its scores."""
+"""Tests of mini_models.experiments.finetuning: every job can be done, from texts to scores."""
 
 import dataclasses
 import json
-import random
 
 import numpy as np
 import pytest
 import torch
 
 from mini_models.bert import BERT, BERTConfig
-from mini_models.data.labelled import Labelled, Tagged
-from mini_models.data.names import gold, silver
+from mini_models.data.labelled import Labelled
 from mini_models.experiments import finetuning
-from mini_models.experiments.baselines import entity_scores, linear_tags, linear_text
 from mini_models.experiments.finetuning import (
-    CLASSES,
     JOBS,
     POETS,
-    TAGS,
     Job,
     config_for,
     poets,
@@ -30,41 +24,18 @@ from mini_models.experiments.finetuning import (
 from mini_models.tokenizers import SPECIAL, WordPiece
 
 
-def tagged(*tags):
-    return Tagged(("x",) * len(tags), tags)
-
-
-# agrees with an independent implementation
-
-
-def test_whole_names_are_counted_as_by_hand():
-    truth = [tagged("B-PER", "I-PER", "O", "B-PER"), tagged("O", "B-PER", "B-PER")]
-    given = [("B-PER", "I-PER", "O", "O"), ("B-PER", "I-PER", "B-PER")]
-    # right 4: (0-2) (3-4) | (1-2) (2-3); found 3: (0-2) | (0-2) (2-3); both 2
-    assert entity_scores(truth, given) == pytest.approx(
-        {"precision": 2 / 3, "recall": 2 / 4, "f1": 2 * 2 / (3 + 4)}
-    )
-
-
-def test_whole_names_are_counted_as_in_loops_on_random_tags():
-    draw = random.Random(0)
-    for _ in range(50):
-        truth = [tagged(*draw.choices(TAGS, k=6)) for _ in range(4)]
-        given = [tuple(draw.choices(TAGS, k=6)) for _ in truth]
-        names = [(s.entities, tagged(*tags).entities) for s, tags in zip(truth, given)]
-        both = sum(len(a & b) for a, b in names)
-        right, found = (sum(len(pair[i]) for pair in names) for i in (0, 1))
-        scores = entity_scores(truth, given)
-        assert scores["precision"] == pytest.approx(both / found if found else 0)
-        assert scores["recall"] == pytest.approx(both / right if right else 0)
-        assert scores["f1"] == pytest.approx(2 * both / (right + found) if right + found else 0)
+def small_body(name):
+    """A BERT that knows nothing, with the vocabulary that the job's texts need."""
+    if name == "poets":
+        characters = {c for part in quatrains_by_poet() for p in part for c in p.text}
+        tokenizer = WordPiece([*SPECIAL, *sorted(characters)])
+    else:
+        tokenizer = WordPiece.bert_uncased()
+    config = BERTConfig(tokenizer.vocab_size, 256, n_layers=1, n_heads=2, d_model=16)
+    return BERT(config), tokenizer
 
 
 # properties
-
-
-def test_without_a_name_on_either_side_nothing_is_found():
-    assert entity_scores([tagged("O", "O")], [("O", "O")]) == {"f1": 0, "precision": 0, "recall": 0}
 
 
 def test_a_fresh_draw_of_few_is_part_of_the_texts_and_a_pure_function_of_the_seed():
@@ -91,17 +62,6 @@ def test_the_poets_are_those_with_most_quatrains_and_none_is_held_out_alone():
     counts = {poet: sum(p.label == poet for p in train) for poet in poets()}
     assert min(counts.values()) > 100
     assert {p.text for p in train}.isdisjoint(p.text for p in held_out)
-
-
-def small_body(name):
-    """A BERT that knows nothing, with the vocabulary that the job's texts need."""
-    if name == "poets":
-        characters = {c for part in quatrains_by_poet() for p in part for c in p.text}
-        tokenizer = WordPiece([*SPECIAL, *sorted(characters)])
-    else:
-        tokenizer = WordPiece.bert_uncased()
-    config = BERTConfig(tokenizer.vocab_size, 256, n_layers=1, n_heads=2, d_model=16)
-    return BERT(config), tokenizer
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -147,8 +107,8 @@ def test_what_is_measured_has_every_size_every_seed_and_is_what_json_can_store(m
 
     job = Job(None, None, lambda: (texts, texts[:5]), None, None, baseline)
     monkeypatch.setattr(finetuning, "JOBS", {"one": job})
-    monkeypatch.setattr(finetuning, "play", pretend)
-    monkeypatch.setattr(finetuning, "SIZES", {16: (0, 1), 64: (0, 1), 10_000: (0,)})
+    monkeypatch.setattr(finetuning, "tuned_scores", pretend)
+    monkeypatch.setattr(finetuning, "NUMBERS_OF_LABELS", {16: (0, 1), 64: (0, 1), 10_000: (0,)})
     found = finetuning.run(told.append)["one"]
     assert (found["train"], found["held_out"], found["sizes"]) == (70, 5, [16, 64, 70])
     assert found["baseline"] == {16: [{"accuracy": 0.3333}] * 2, 64: [{"accuracy": 0.3333}] * 2,
@@ -164,20 +124,3 @@ def test_what_is_measured_has_every_size_every_seed_and_is_what_json_can_store(m
 
 def test_rounded_keeps_four_digits():
     assert rounded({"a": 0.99999, "b": 1 / 3}) == {"a": 1.0, "b": 0.3333}
-
-
-# learns
-
-
-def test_a_linear_model_of_words_or_characters_tells_classes_apart():
-    train = [Labelled("a fine film", "good"), Labelled("a dull film", "bad")] * 3
-    held_out = [Labelled("so fine", "good"), Labelled("so dull", "bad")]
-    assert linear_text(train, held_out) == {"accuracy": 1.0}
-    assert linear_text(train, held_out, "char") == {"accuracy": 1.0}
-    assert set(CLASSES) == {"good", "bad"}
-
-
-def test_a_linear_model_of_words_needs_capitals_to_find_names():
-    few, held_out = silver("train")[:1500], gold()
-    cased, lower = (linear_tags(few, held_out, cased)["f1"] for cased in (True, False))
-    assert cased > 0.7 and lower < cased - 0.1

@@ -1,4 +1,4 @@
-"""Tests of mini_models.matching: the lenient question is fair, and the stored games are these."""
+"""Tests of mini_models.experiments.matching: its question is fair, and its games are stored."""
 
 from dataclasses import replace
 

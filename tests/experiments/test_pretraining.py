@@ -1,4 +1,4 @@
-"""Tests of mini_models.pretraining: what a misprint is, and when it counts as found."""
+"""Tests of mini_models.experiments.pretraining: what a misprint is, and when it counts as found."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Tests of mini_models.ring: counts by brute force, the paper's loop, and what is stored."""
+"""Tests of mini_models.experiments.ring: counts by brute force, the paper's loop, stored games."""
 
 import math
 from dataclasses import replace
@@ -163,5 +163,5 @@ def test_moves_that_do_not_exist_are_refused():
 
 
 def test_a_game_with_r1_finds_eight_of_eight_clouds_in_seconds():
-    found = look(play("non-saturating", "r1", "together"))
+    found = look(play("non-saturating", "r1", "together", config=replace(HOW, steps=1250)))
     assert found["modes"] == 8 and found["good"] > 0.6, found

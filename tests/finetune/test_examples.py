@@ -1,4 +1,4 @@
-"""Tests of mini_models.examples: what a fine-tuned BERT is given, and how its answers are read."""
+"""Tests of mini_models.finetune.examples: what a BERT is given, and how its answers are read."""
 
 import random
 

@@ -1,5 +1,5 @@
-"""Tests of mini_models.finetune: one loss for three heads, padding that nobody sees, a frozen body
-that stays as it is, and heads that learn."""
+"""Tests of mini_models.finetune.heads: one loss for three heads, padding that nobody sees, a
+frozen body that stays as it is, and heads that learn."""
 
 import copy
 import random

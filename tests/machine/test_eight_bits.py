@@ -1,4 +1,4 @@
-"""Tests of mini_models.eight_bits: what is stored is what was, to half a step of each row."""
+"""Tests of mini_models.machine.eight_bits: what is stored is what was, to half a step."""
 
 import pytest
 import torch

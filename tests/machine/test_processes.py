@@ -1,9 +1,8 @@
-"""Tests of mini_models.processes: shards are the whole in parts, and many processes speak once."""
+"""Tests of mini_models.machine.processes: shards are the whole in parts, and many speak once."""
 
 import signal
 import subprocess
 import sys
-from copy import deepcopy
 
 import pytest
 import torch
@@ -20,9 +19,9 @@ from mini_models.machine.processes import (
     placed_as,
     process_count,
     process_index,
+    refuse_launched_alone,
     speak_for_all,
 )
-from mini_models.machine.weights import full_weights, load_weights
 
 CPU = torch.device("cpu")
 
@@ -77,17 +76,6 @@ def test_lists_in_lists_are_sharded_from_the_inside(group):
     assert all(is_sharded(p) for p in model.parameters())
 
 
-def test_full_weights_are_whole_and_come_back(group, tmp_path):
-    whole = small_gpt()
-    model = fully_shard(deepcopy(whole), CPU)
-    weights = full_weights(model)
-    assert_close(weights, whole.state_dict())
-    assert not any(is_sharded(t) for t in weights.values())
-    more = {name: t + 1 for name, t in weights.items()}
-    load_weights(model, more, tmp_path)
-    assert_close(full_weights(model), more)
-
-
 def test_a_tensor_is_placed_in_the_layout_of_another():
     other = torch.zeros(3, 4).T.contiguous().T
     placed = placed_as(torch.arange(12.0).view(3, 4), other)
@@ -114,7 +102,7 @@ def test_of_many_processes_the_first_speaks(capsys, monkeypatch):
 def test_a_process_that_is_ended_speaks_first_even_when_deep_in_c():
     script = (
         "import ctypes\n"
-        "from mini_models.processes import speak_for_all_when_ended\n"
+        "from mini_models.machine.processes import speak_for_all_when_ended\n"
         "speak_for_all_when_ended(lambda: 'the last word')\n"
         "print('ready', flush=True)\n"
         "ctypes.CDLL(None).sigwait(ctypes.c_char_p(bytes(128)), None)\n"  # never returns
@@ -145,3 +133,15 @@ def test_what_a_backend_says_of_a_lost_process_becomes_one_error():
             raise error
     with pytest.raises(RuntimeError, match="shapes"), noticing_lost_processes():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_one_process_where_a_launcher_was_asked_for_several_is_refused(monkeypatch):
+    for name in ("RANK", "MASTER_PORT", "ACCELERATE_MIXED_PRECISION"):
+        monkeypatch.delenv(name, raising=False)
+    refuse_launched_alone()
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    with pytest.raises(ValueError, match="asked for several processes and started one: write acc"):
+        refuse_launched_alone()
+    monkeypatch.setenv("RANK", "0")
+    refuse_launched_alone()

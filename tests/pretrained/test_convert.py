@@ -1,4 +1,4 @@
-"""Tests of mini_models.convert: the weights of transformers' GPT-2 and BERT do the same here."""
+"""Tests of mini_models.pretrained.convert: the weights of GPT-2 and BERT do the same here."""
 
 import copy
 

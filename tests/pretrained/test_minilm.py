@@ -1,4 +1,4 @@
-"""Tests of mini_models.minilm: a real BERT gives the same vectors here as in transformers."""
+"""Tests of mini_models.pretrained.minilm: a real BERT gives the vectors of transformers."""
 
 import importlib.util
 import socket

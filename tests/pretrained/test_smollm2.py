@@ -1,10 +1,11 @@
-"""Tests of mini_models.pretrained: SmolLM2 is read from its file as transformers reads it."""
+"""Tests of mini_models.pretrained.smollm2: its file is read as transformers reads it."""
 
 import importlib.util
 import socket
 import sys
 import warnings
 
+import gguf
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -125,8 +126,12 @@ def test_a_package_without_its_file_is_refused(monkeypatch):
 
 
 def test_a_file_that_lacks_a_weight_is_refused(monkeypatch):
-    weights = {"model.norm.weight": torch.ones(576)}
-    monkeypatch.setattr(smollm2, "_weights", lambda reader, config: weights)
+    class Poorer(gguf.GGUFReader):
+        def __init__(self, path):
+            super().__init__(path)
+            self.tensors = [t for t in self.tensors if t.name == "output_norm.weight"]
+
+    monkeypatch.setattr(gguf, "GGUFReader", Poorer)
     with pytest.raises(ValueError, match="holds no model.embed_tokens.weight"):
         smollm2.smollm2()
 

@@ -1,4 +1,4 @@
-"""Tests of mini_models.text_recipes: every recipe can be followed, on its own texts and others."""
+"""Tests of mini_models.recipes.gpt: every recipe can be followed, on its own texts and others."""
 
 from dataclasses import replace
 
@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from mini_models.data import other_plays, shakespeare, split
-from mini_models.data.texts import split_lines
 from mini_models.gpt import gpt_loss
 from mini_models.machine.files import digest
-from mini_models.recipes.gpt import RECIPES, held_out_batches
+from mini_models.recipes.gpt import RECIPES, all_plays, held_out_batches, nine_plays, quatrains
 from mini_models.train import evaluate, train
 
 PROSE = "The quick brown fox jumps over the lazy dog.\n" * 40
 VERSES = "\n".join(f"床前明月光，疑是地上霜{i}。" for i in range(30))
+TEXTS = {"gpt-shakespeare": all_plays, "gpt-shakespeare-quick": nine_plays,
+         "gpt-2022": nine_plays, "gpt-tang": quatrains}  # fmt: skip
 
 
 def counted(batches) -> int:
@@ -35,7 +36,7 @@ def test_every_held_out_character_but_the_first_is_predicted_once():
     assert counted(task.held_out) == len(split(shakespeare())[1]) - 1
 
 
-# property
+# properties
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -46,11 +47,11 @@ def test_every_recipe_is_ready_to_train_with_its_published_data(name):
     assert inputs.shape == targets.shape and len(inputs) == recipe.batch_size
     assert inputs.max() < task.model.config.vocab_size == task.tokenizer.vocab_size
     assert inputs.shape[1] <= task.model.config.context_length
-    assert task.data_sha256 == digest(*recipe.texts())
+    assert task.data_sha256 == digest(*TEXTS[name]())
 
 
 def test_the_shakespeare_recipe_never_trains_on_what_it_is_measured_on():
-    train_text, held_out = RECIPES["gpt-shakespeare"].texts()
+    train_text, held_out = all_plays()
     assert held_out == split(shakespeare())[1]
     assert train_text == split(shakespeare())[0] + other_plays()
     shared = {line for line in held_out.split("\n") if len(line) > 30} & set(train_text.split("\n"))
@@ -58,7 +59,7 @@ def test_the_shakespeare_recipe_never_trains_on_what_it_is_measured_on():
 
 
 def test_the_tang_recipe_shares_no_line_with_what_it_is_measured_on():
-    train_text, held_out = RECIPES["gpt-tang"].texts()
+    train_text, held_out = quatrains()
     assert not set(train_text.split("\n")) & set(held_out.split("\n"))
 
 
@@ -83,10 +84,6 @@ def test_a_recipe_of_lines_takes_each_line_as_a_text_of_its_own():
     assert (inputs[:, 0] == stop).all()
     assert ((targets == stop).sum(dim=1) == 1).all()  # every line ends once
     assert task.model.config.context_length == max(map(len, VERSES.split("\n"))) + 1
-
-
-def test_blank_lines_and_spaces_around_lines_do_not_count():
-    assert split_lines("\n a \n\n" + "b\n" * 9, lines=True) == ("\n".join("a" + "b" * 8), "b")
 
 
 def test_held_out_batches_of_lines_count_each_character_and_each_end():

@@ -1,4 +1,4 @@
-"""Tests of mini_models.captions: captions in any language become ids and come back."""
+"""Tests of mini_models.tokenizers.captions: captions in any language become ids and come back."""
 
 import json
 

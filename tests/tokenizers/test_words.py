@@ -1,4 +1,4 @@
-"""Tests of mini_models.words: captions become ids and come back, in two languages."""
+"""Tests of mini_models.tokenizers.words: captions become ids and come back, in two languages."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Tests of mini_models.oracle: it reads what was drawn, through noise and blur, and no more."""
+"""Tests of mini_models.data.shapes.oracle: it reads what was drawn, through noise, and no more."""
 
 import random
 from dataclasses import replace
@@ -41,11 +41,11 @@ def some(split="train", n=400, objects=(1, 2)):
 
 
 def share_read(images):
-    return sum(scene is not None for scene in oracle.read(images)) / len(images)
+    return sum(scene is not None for scene in oracle.scenes_in(images)) / len(images)
 
 
 def right_and_wrong(images, drawn):
-    seen = oracle.read(images.clamp(0, 1))
+    seen = oracle.scenes_in(images.clamp(0, 1))
     right = sum(a == b for a, b in zip(seen, drawn))
     wrong = sum(a is not None and a != b for a, b in zip(seen, drawn))
     return right / len(drawn), wrong / len(drawn)
@@ -57,12 +57,12 @@ def right_and_wrong(images, drawn):
 @pytest.mark.parametrize("split", SPLITS)
 def test_what_is_drawn_is_read(split):
     drawn = some(split, 1000)
-    assert oracle.read(draw(drawn, rng(1))) == drawn
+    assert oracle.scenes_in(draw(drawn, rng(1))) == drawn
 
 
 def test_every_object_is_read_at_every_size_and_place():
     drawn = [Scene(Thing(s, c, f)) for s in SIZES for c in COLOURS for f in SHAPES] * 8
-    assert oracle.read(draw(drawn, rng(2))) == drawn
+    assert oracle.scenes_in(draw(drawn, rng(2))) == drawn
 
 
 def test_pictures_of_a_split_show_their_captions():
@@ -115,26 +115,26 @@ def test_a_change_of_one_attribute_changes_the_reading():
         others += [replace(thing, shape=f) for f in SHAPES]
         drawn = [Scene(t) for t in dict.fromkeys(others)]  # in the same place, but for the size
         torch.manual_seed(0)
-        seen = oracle.read(torch.cat([draw([scene], rng(9)) for scene in drawn]))
+        seen = oracle.scenes_in(torch.cat([draw([scene], rng(9)) for scene in drawn]))
         assert seen == drawn and len(set(seen)) == len(drawn) == 1 + 1 + 7 + 5
 
 
 def test_objects_that_change_places_change_the_relation():
     images = draw([Scene(RED, "left of", BLUE)] * 20, rng(10))
     mirrored, turned = images.flip(3), images.transpose(2, 3)
-    assert set(oracle.read(mirrored)) == {Scene(RED, "right of", BLUE)}
-    assert set(oracle.read(turned)) == {Scene(RED, "above", BLUE)}
-    assert set(oracle.read(turned.flip(2))) == {Scene(RED, "below", BLUE)}
+    assert set(oracle.scenes_in(mirrored)) == {Scene(RED, "right of", BLUE)}
+    assert set(oracle.scenes_in(turned)) == {Scene(RED, "above", BLUE)}
+    assert set(oracle.scenes_in(turned.flip(2))) == {Scene(RED, "below", BLUE)}
 
 
 def test_a_picture_is_read_the_same_in_any_company():
     images = draw(some(n=50), rng(11))
     noisy = (images + 0.15 * torch.randn(images.shape, generator=rng(12))).clamp(0, 1)
-    alone = [oracle.read(image[None])[0] for image in noisy]
-    assert oracle.read(noisy) == alone
-    assert oracle.read(noisy.double()) == alone
-    assert oracle.read(noisy.requires_grad_()) == alone
-    assert oracle.read(images[:0]) == []
+    alone = [oracle.scenes_in(image[None])[0] for image in noisy]
+    assert oracle.scenes_in(noisy) == alone
+    assert oracle.scenes_in(noisy.double()) == alone
+    assert oracle.scenes_in(noisy.requires_grad_()) == alone
+    assert oracle.scenes_in(images[:0]) == []
 
 
 # it is strict
@@ -221,14 +221,14 @@ def test_a_relation_in_doubt_is_not_read(slope, says):
     right, down = (16, round(16 * slope)) if slope <= 1 else (round(16 / slope), 16)
     first = circle.roll((2 - y, 2 - x), (2, 3))
     image = GROUND + first + first.roll((down, right), (2, 3))
-    assert oracle.read(image) == [says and Scene(RED, says, RED)]
+    assert oracle.scenes_in(image) == [says and Scene(RED, says, RED)]
 
 
 def test_a_picture_with_numbers_that_are_none_is_not_read_and_spoils_no_other():
     drawn = some(n=3)
     images = draw(drawn, rng(0))
     images[1, 0, 5, 5] = float("nan")
-    assert oracle.read(images) == [drawn[0], None, drawn[2]]
+    assert oracle.scenes_in(images) == [drawn[0], None, drawn[2]]
 
 
 # by attribute
@@ -281,12 +281,12 @@ def test_the_relation_is_asked_of_captions_with_two_objects_alone():
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (2, 3, 28, 28)])
 def test_images_of_another_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"the images have shape \[.*\]: give \[N, 3, 32, 32\]"):
-        oracle.read(torch.zeros(shape))
+        oracle.scenes_in(torch.zeros(shape))
 
 
 def test_numbers_outside_0_and_1_are_refused():
     with pytest.raises(ValueError, match=r"run from -1.00 to 1.00: bring them to 0 to 1, by \(x"):
-        oracle.read(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32))
+        oracle.scenes_in(torch.linspace(-1, 1, 3072).view(1, 3, 32, 32))
 
 
 def test_captions_that_are_none_or_too_few_are_refused():

@@ -8,6 +8,9 @@ from mini_models.recipes import bert, clip, dalle, dvae, fashion, gpt, shapes
 KINDS = (bert, gpt, fashion, shapes, dvae, dalle, clip)
 
 
+# properties
+
+
 def test_every_recipe_of_every_kind_is_found_by_its_name():
     for kind in KINDS:
         for name, recipe in kind.RECIPES.items():
