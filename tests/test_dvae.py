@@ -249,8 +249,8 @@ def test_k_means_finds_the_words_around_which_the_cells_lie():
         ({"codes": 0}, "codes is 0: it must be at least 1"),
         ({"width": -3}, "width is -3"),
         ({"grid": 5}, "a side of 32 pixels cannot be cut into 5 cells"),
-        ({"least_sigma": 0.0}, "least_sigma is 0.0 and temperature 0.0625: both must be above"),
-        ({"temperature": -1.0}, "temperature -1.0"),
+        ({"least_sigma": 0.0}, "least_sigma is 0.0: it must be above 0 and finite"),
+        ({"temperature": -1.0}, "temperature is -1.0: it must be above 0 and finite"),
     ],
 )
 def test_sizes_that_fit_nothing_are_refused(changes, said):
