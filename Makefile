@@ -18,7 +18,7 @@ book: $(SITE)  ## build the site
 	@echo "The book is built. Open $(SITE) in a browser, or run: make serve"
 
 test: $(READY) $(SITE)  ## unit tests, the built site, and every notebook against its stored outputs
-	$(PARALLEL) tests --dist loadgroup
+	$(PARALLEL) tests --dist loadfile
 	$(PARALLEL) --nbval notebooks --dist loadscope --nbval-cell-timeout 300 -o filterwarnings=default
 
 notebooks: $(READY)  ## run every chapter again and store its outputs

@@ -18,7 +18,7 @@ from mini_models.decoding.loop import generate
 from mini_models.machine import png
 from mini_models.machine.devices import best_device
 from mini_models.machine.processes import speak_for_all
-from mini_models.recipes.runs import follow
+from mini_models.recipes.training_run import follow
 
 
 class Parser(argparse.ArgumentParser):

@@ -15,7 +15,7 @@ from mini_models.data.batches import IGNORED
 from mini_models.layers import ACTIVATIONS, LayerNorm, LearnedPositions, sinusoidal_positions
 from mini_models.machine import settings
 from mini_models.machine.devices import device_of
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 from mini_models.tokenizers.wordpiece import MASK
 from mini_models.transformer import Transformer, init_weights
 

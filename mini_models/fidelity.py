@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mini_models.machine import settings
 from mini_models.machine.devices import device_of
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 
 AT_ONCE = 500  # images that are looked at side by side
 

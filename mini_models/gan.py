@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mini_models.machine import settings
 from mini_models.machine.devices import device_of
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 
 # Each loss takes the discriminator's logits of real and of drawn inputs, [B] each, and gives what
 # the discriminator and what the generator make small. log σ(x) is -softplus(-x), which neither

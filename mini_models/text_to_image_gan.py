@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mini_models.gan import GANConfig, Generator, averaged, frozen, gradient_norms
 from mini_models.machine import settings
 from mini_models.machine.devices import device_of
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 from mini_models.transformer import Transformer, init_weights
 
 SHARP = 8.0  # what the cosine of a picture and a caption is multiplied by

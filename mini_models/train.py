@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mini_models.data.batches import IGNORED
 from mini_models.machine import settings, weights
 from mini_models.machine.devices import best_device, device_of, prefers_bf16
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 from mini_models.machine.processes import fully_shard, gathered, noticing_lost_processes
 from mini_models.optimizers import SCHEDULES, make_optimizers
 

@@ -212,7 +212,7 @@ def test_a_killed_run_resumes_and_ends_as_if_it_had_not_been(tmp_path, text):
 
 
 def test_stop_at_ends_a_run_early_at_its_held_out_loss(tmp_path, text, capsys, monkeypatch):
-    monkeypatch.setattr("mini_models.recipes.runs.STOP_EVERY", 10)
+    monkeypatch.setattr("mini_models.recipes.training_run.STOP_EVERY", 10)
     train_quick(tmp_path, "--text", text, "--stop-at", "2.0")
     found, steps = re.search(
         r"held out: (.*) nats .* after (\d+) steps", capsys.readouterr().out

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from mini_models.decoding.beam import beam_search
 from mini_models.decoding.rules import Rules
 from mini_models.decoding.speculative import DraftModel, Lookup, speculate
-from mini_models.machine.modes import evaluating
+from mini_models.machine.devices import on_device
+from mini_models.machine.evaluating import evaluating
 
 
 @torch.inference_mode()
@@ -60,7 +61,7 @@ def generate(
         cache: False reads the whole text anew for every token; the result is the same.
         lookup: whether plain greedy writing of one text with a cache may look up guesses in the
             text itself; the result is the same.
-        generator: source of the random draws, on the device of ids.
+        generator: source of the random draws.
     Returns: ids [B, T + new], the prompts included.
     Raises: ValueError if a setting is out of its range, settings contradict each other, or the
         text outgrows the context.
@@ -69,6 +70,7 @@ def generate(
         _check_prompt(m, ids, max_new_tokens)
     _check_draft(model, draft)
     _check_settings(temperature, top_k, top_p, repetition_penalty, draft_tokens, beams, draft)
+    generator = on_device(generator, ids.device)
     rules = Rules(temperature, top_k, top_p, repetition_penalty, legal, stop, ids.shape[1])
     # dropout would make the text depend on chance twice
     with evaluating(*(m for m in (model, draft) if isinstance(m, nn.Module))):

@@ -12,16 +12,8 @@ from types import ModuleType
 from mini_models.machine.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
-# the module of each, whose run(say) calls say(text) as it goes and returns what json can store
-EXPERIMENTS = {
-    "dvae": "dvae",
-    "finetuning": "finetuning",
-    "gan-ring": "ring",
-    "in-context": "in_context",
-    "matching": "matching",
-    "pretraining": "pretraining",
-    "scaling": "scaling",
-}
+# each is a module, whose run(say) calls say(text) as it goes and returns what json can store
+EXPERIMENTS = ("dvae", "finetuning", "gan-ring", "in-context", "matching", "pretraining", "scaling")
 
 
 def module_of(name: str) -> ModuleType:
@@ -29,7 +21,7 @@ def module_of(name: str) -> ModuleType:
     if name not in EXPERIMENTS:
         known = ", ".join(EXPERIMENTS)
         raise ValueError(f"there is no measurement {name!r}: choose one of {known}")
-    return importlib.import_module(f"{__name__}.{EXPERIMENTS[name]}")
+    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
 def repeat(name: str, out: Path, say=print) -> None:

@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score
 from mini_models import data, zoo
 from mini_models.data.film_reviews import film_reviews
 from mini_models.data.labelled import Labelled, renamed
-from mini_models.data.names import gold, silver
+from mini_models.data.person_names import gold, silver
 from mini_models.data.squad import squad_scores
 from mini_models.data.stories import stories
 from mini_models.experiments import baselines

@@ -16,7 +16,7 @@ from mini_models.bert import BERT
 from mini_models.data.batches import IGNORED, Epochs, draws
 from mini_models.finetune.examples import Example
 from mini_models.machine.devices import device_of
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 from mini_models.train import TrainConfig, train
 from mini_models.transformer import init_weights
 

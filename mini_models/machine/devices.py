@@ -26,3 +26,11 @@ def prefers_bf16(device: torch.device) -> bool:
         can = torch.cpu.get_capabilities()
         return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
     return False
+
+
+def on_device(generator: torch.Generator | None, device) -> torch.Generator | None:
+    """The same generator, or one on the device that a draw of it seeds: kernels take no other."""
+    if generator is None or generator.device.type == torch.device(device).type:
+        return generator
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    return torch.Generator(device).manual_seed(int(seed))

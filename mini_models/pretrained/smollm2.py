@@ -71,21 +71,20 @@ def _config(reader):
     def said(name):
         return reader.fields[f"llama.{name}"].contents()
 
+    def token(name):
+        return reader.fields[f"tokenizer.ggml.{name}_token_id"].contents()
+
     return LlamaConfig(
-        vocab_size=said("vocab_size"),
-        max_position_embeddings=said("context_length"),
-        num_hidden_layers=said("block_count"),
-        hidden_size=said("embedding_length"),
+        vocab_size=said("vocab_size"), max_position_embeddings=said("context_length"),
+        num_hidden_layers=said("block_count"), hidden_size=said("embedding_length"),
         intermediate_size=said("feed_forward_length"),
         num_attention_heads=said("attention.head_count"),
         num_key_value_heads=said("attention.head_count_kv"),
         rms_norm_eps=said("attention.layer_norm_rms_epsilon"),
         rope_theta=said("rope.freq_base"),  # transformers 5 files it under rope_parameters
-        bos_token_id=reader.fields["tokenizer.ggml.bos_token_id"].contents(),
-        eos_token_id=reader.fields["tokenizer.ggml.eos_token_id"].contents(),
-        pad_token_id=reader.fields["tokenizer.ggml.padding_token_id"].contents(),
+        bos_token_id=token("bos"), eos_token_id=token("eos"), pad_token_id=token("padding"),
         tie_word_embeddings=True,
-    )
+    )  # fmt: skip
 
 
 def _weights(reader, config) -> dict[str, Tensor]:

@@ -4,8 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from mini_models.data import texts
 from mini_models.data.batches import SequenceBatches, TextBatches, pad, windows
+from mini_models.data.texts import (
+    longest_line,
+    other_plays,
+    shakespeare,
+    split,
+    split_lines,
+    tang_quatrains,
+)  # fmt: skip
 from mini_models.gpt import GPT, GPTConfig, gpt_loss
 from mini_models.machine.files import digest
 from mini_models.recipes.task import Recipe, Task
@@ -21,13 +28,11 @@ def gpt_task(recipe: Recipe, seed: int, text: str | None, texts: Callable) -> Ta
             on and one held out.
     Raises: ValueError if the text is too short, or a line of it too long.
     """
-    train_text, held_text = texts() if text is None else texts.split_lines(text, recipe.lines)
+    train_text, held_text = texts() if text is None else split_lines(text, recipe.lines)
     tokenizer = CharTokenizer.train([train_text, held_text, "\n"])
     config = replace(recipe.model, vocab_size=tokenizer.vocab_size)
     if recipe.lines:
-        config = replace(
-            config, context_length=texts.longest_line(train_text + "\n" + held_text) + 1
-        )
+        config = replace(config, context_length=longest_line(train_text + "\n" + held_text) + 1)
         batches = SequenceBatches(_sequences(train_text, tokenizer), recipe.batch_size, seed)
     else:
         ids = tokenizer.encode(train_text)
@@ -55,20 +60,18 @@ def _sequences(text: str, tokenizer) -> list[list[int]]:
 
 def all_plays() -> tuple[str, str]:
     """34 plays to learn from, but for the pages of nine of them that are held out."""
-    train, held_out = texts.split(texts.shakespeare())
-    return train + texts.other_plays(), held_out
+    train, held_out = split(shakespeare())
+    return train + other_plays(), held_out
 
 
 def nine_plays() -> tuple[str, str]:
     """Nine plays to learn from, but for the same pages."""
-    return texts.split(texts.shakespeare())
+    return split(shakespeare())
 
 
 def quatrains() -> tuple[str, str]:
     """Tang quatrains, one a line, to learn from and held out."""
-    return tuple(
-        "\n".join(poem.text for poem in part) for part in texts.split(texts.tang_quatrains())
-    )
+    return tuple("\n".join(poem.text for poem in part) for part in split(tang_quatrains()))
 
 
 RECIPES = {

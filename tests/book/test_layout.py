@@ -202,9 +202,9 @@ def package(tmp_path):
             "machine.files imports tokenizers.words: machine comes before tokenizers",
         ),
         (
-            "recipes/runs.py",
-            "import mini_models.experiments.ring",
-            "recipes.runs imports experiments.ring: recipes comes before experiments",
+            "recipes/training_run.py",
+            "import mini_models.experiments.gan_ring",
+            "recipes.training_run imports experiments.gan_ring: recipes comes before experiments",
         ),
         (
             "zoo.py",

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from mini_models.data.labelled import Labelled, Tagged
-from mini_models.data.names import gold, silver
+from mini_models.data.person_names import gold, silver
 from mini_models.experiments.baselines import entity_scores, linear_tags, linear_text, word_features
 from mini_models.experiments.finetuning import CLASSES, TAGS
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mini_models import experiments
-from mini_models.experiments import EXPERIMENTS, module_of, repeat, results, ring
+from mini_models.experiments import EXPERIMENTS, gan_ring, module_of, repeat, results
 
 # agrees with the files
 
@@ -26,28 +26,28 @@ def test_nothing_is_stored_but_what_can_be_repeated():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_each_experiment_is_a_module_that_says_what_it_asks(name):
     module = module_of(name)
-    assert module.__name__ == f"mini_models.experiments.{EXPERIMENTS[name]}"
+    assert module.__name__ == "mini_models.experiments." + name.replace("-", "_")
     assert callable(module.run) and len(module.__doc__.splitlines()[0]) > 20
 
 
 def test_repeating_writes_what_a_run_finds_and_passes_on_what_it_says(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(ring, "run", lambda say: say("slowly") or {"1": [0.5, "é"]})
-    repeat("gan-ring", tmp_path / "new" / "ring.json", told.append)
-    written = (tmp_path / "new" / "ring.json").read_text(encoding="utf-8")
+    monkeypatch.setattr(gan_ring, "run", lambda say: say("slowly") or {"1": [0.5, "é"]})
+    repeat("gan-ring", tmp_path / "new" / "gan_ring.json", told.append)
+    written = (tmp_path / "new" / "gan_ring.json").read_text(encoding="utf-8")
     assert json.loads(written) == {"1": [0.5, "é"]} and "é" in written and told == ["slowly"]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["ring.json"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["gan_ring.json"]
 
 
 def test_a_run_that_fails_leaves_what_was_found_before(tmp_path, monkeypatch):
     def fails(say):
         raise RuntimeError("the disk is on fire")
 
-    (tmp_path / "ring.json").write_text("{}")
-    monkeypatch.setattr(ring, "run", fails)
+    (tmp_path / "gan_ring.json").write_text("{}")
+    monkeypatch.setattr(gan_ring, "run", fails)
     with pytest.raises(RuntimeError, match="on fire"):
-        repeat("gan-ring", tmp_path / "ring.json")
-    assert (tmp_path / "ring.json").read_text() == "{}"
+        repeat("gan-ring", tmp_path / "gan_ring.json")
+    assert (tmp_path / "gan_ring.json").read_text() == "{}"
 
 
 # refuses

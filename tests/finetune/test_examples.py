@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mini_models.data.labelled import Labelled, Tagged
-from mini_models.data.names import gold
+from mini_models.data.person_names import gold
 from mini_models.data.squad import Question
 from mini_models.data.stories import stories
 from mini_models.finetune.examples import answers_of, of_questions, of_texts, of_words, tags_of

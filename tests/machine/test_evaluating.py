@@ -1,10 +1,10 @@
-"""Tests of mini_models.machine.modes: a model that was asked goes on as if nothing had been."""
+"""Tests of mini_models.machine.evaluating: a model that was asked goes on as if nothing had been."""
 
 import pytest
 import torch
 from torch import nn
 
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 
 
 def with_dropout():

@@ -1,4 +1,4 @@
-"""Tests of mini_models.data.names: the plays are told apart, no name of the test is ever learned
+"""Tests of mini_models.data.person_names: the plays are told apart, no name of the test is ever learned
 from, and the gold set is drawn and tagged as its file says."""
 
 import random
@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from mini_models import corpora
 from mini_models.data import other_plays, shakespeare
 from mini_models.data.labelled import Tagged
-from mini_models.data.names import (
+from mini_models.data.person_names import (
     ABBREVIATED,
     FIRST_LINES,
     HEADING,

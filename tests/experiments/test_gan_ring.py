@@ -1,4 +1,4 @@
-"""Tests of mini_models.experiments.ring: counts by brute force, the paper's loop, stored games."""
+"""Tests of mini_models.experiments.gan_ring: counts by brute force, the paper's loop, stored games."""
 
 import math
 from dataclasses import replace
@@ -10,8 +10,8 @@ from scipy.stats import chi2
 from torch.testing import assert_close
 
 from mini_models import experiments
-from mini_models.experiments import ring
-from mini_models.experiments.ring import (
+from mini_models.experiments import gan_ring as ring
+from mini_models.experiments.gan_ring import (
     BATCH,
     FIVE_TO_ONE,
     HOW,

@@ -1,4 +1,4 @@
-"""Runs: a recipe followed from its data to a finished model, by one process or by many.
+"""Training run: a recipe followed from its data to a finished model, by one process or by many.
 
 A run lives in a directory: the checkpoint while it trains, then the model and its card.
 """
@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from accelerate.utils import gather_object
-from tqdm import tqdm
 
 from mini_models import recipes, zoo
 from mini_models.machine import processes
 from mini_models.machine.devices import best_device
 from mini_models.machine.eight_bits import packed, unpacked
-from mini_models.machine.modes import evaluating
+from mini_models.machine.evaluating import evaluating
 from mini_models.machine.weights import full_weights
+from mini_models.recipes import progress
 from mini_models.train import CHECKPOINT, train
 
 STOP_EVERY = 100  # steps between two measurements for stop_at
@@ -58,8 +58,8 @@ def follow(
     refuse_full_disk(out, 16 * numbers)  # weights and averages, twice while one is replaced
 
     begin, worked = time.perf_counter(), time.process_time()
-    bar = Progress(config.steps, recipe.batch_size * task.row, task.item)
-    reached, watch = stopper(task, stop_at), Watch(task, bar)
+    bar = progress.Progress(config.steps, recipe.batch_size * task.row, task.item)
+    reached, watch = stopper(task, stop_at), progress.Watch(task, bar)
     with ending_together(out), contextlib.closing(bar):
         losses = train(
             model, task.batches, task.loss, config, out, resume,
@@ -136,46 +136,6 @@ def lost(out: Path) -> str:
         f"\n\nerror: a process of this run was lost, or told to end: {what_now}\n"
         "What follows is the launcher's report: who ended first, and how.\n"
     )
-
-
-class Progress:
-    """A bar with the loss, the speed and the time left, shown by process 0."""
-
-    def __init__(self, steps: int, items_a_step: int, item: str):
-        self.steps, self.items, self.item, self.bar = steps, items_a_step, item, None
-
-    def show(self, step: int, loss) -> None:
-        if processes.process_index() > 0:
-            return
-        if self.bar is None:  # the first step is slow, and one before a resume took no time
-            self.first = step
-            self.bar = tqdm(total=self.steps, initial=step, unit="step", dynamic_ncols=True)
-            return
-        self.bar.update()
-        if step % 10 == 0 or step == self.steps:
-            speed = (step - self.first) * self.items / self.bar.format_dict["elapsed"]
-            self.bar.set_postfix_str(f"loss {float(loss):.3f}, {speed:,.0f} {self.item}/s")
-
-    def say(self, text: str) -> None:
-        if self.bar is not None:
-            self.bar.write(text)
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-class Watch:
-    """Says what the recipe finds wrong while its model trains, each thing once."""
-
-    def __init__(self, task, bar: Progress):
-        self.task, self.bar, self.said = task, bar, []
-
-    def __call__(self, step: int) -> None:
-        found = self.task.watch and self.task.watch(self.task.model, step)
-        if found and found not in self.said:
-            self.said.append(found)
-            self.bar.say(f"step {step}: {found}")
 
 
 def stopper(task, goal: float | None):

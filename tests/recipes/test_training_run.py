@@ -1,4 +1,4 @@
-"""Tests of mini_models.recipes.runs: what a run says, refuses and leaves, in one process."""
+"""Tests of mini_models.recipes.training_run: what a run says, refuses and leaves, in one process."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from mini_models import recipes, zoo
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
 from mini_models.machine.weights import read_safetensors
-from mini_models.recipes import runs
+from mini_models.recipes import training_run as runs
 from mini_models.recipes.task import Task
 from mini_models.train import CHECKPOINT, evaluate
 
@@ -32,9 +32,9 @@ def tiny(monkeypatch):
     return "tiny"
 
 
-def task_of(measure, watch=None):
+def task_of(measure):
     model = nn.Linear(1, 1)
-    return Task(model, [], None, measure, "mistakes", "0", watch=watch)
+    return Task(model, [], None, measure, "mistakes", "0")
 
 
 # agrees with the recipe, followed by hand
@@ -67,16 +67,6 @@ def test_a_run_goes_on_from_where_it_was(tiny, tmp_path):
     assert torch.equal(
         read_safetensors(tmp_path / "parts" / CHECKPOINT)[0]["losses"], again["losses"]
     )
-
-
-def test_each_warning_is_said_once_and_kept():
-    bar, found = runs.Progress(10, 1, "tokens"), ["slow", None, "slow", "alike"]
-    watch = runs.Watch(task_of(None, watch=lambda model, step: found[step]), bar)
-    for step in range(4):
-        assert watch(step) is None
-    assert watch.said == ["slow", "alike"]
-    quiet = runs.Watch(task_of(None), bar)
-    assert quiet(3) is None and quiet.said == []
 
 
 def test_the_goal_is_looked_for_now_and_then_and_the_model_goes_on_training(monkeypatch):
