@@ -52,7 +52,7 @@ def test_the_matching_loss_is_cross_entropy_with_three_kinds_of_pairs():
 
 
 def test_the_best_answer_is_the_share_of_right_pairs_among_all_that_look_so():
-    p, q, m = 0.3, 0.2, 0.6  # how often a pair is right, illustrated and mismatched
+    p, q, m = 0.3, 0.2, 0.6  # how often a pair is right, drawn and mismatched
     logit = torch.zeros((), dtype=torch.float64, requires_grad=True)
     for _ in range(3000):
         loss = p * F.softplus(-logit) + (0.5 * q + 0.5 * m) * F.softplus(logit)

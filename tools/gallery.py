@@ -3,7 +3,6 @@
 python tools/gallery.py        writes book/gallery.md and book/gallery/
 """
 
-import os
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn.functional import pad
 from mini_models import zoo
 from mini_models.data.emoji import emoji_split
 from mini_models.data.shapes import captioned, parse
+from mini_models.machine.files import whole, write_whole
 from mini_models.recipes.judges import nearest_in_training, prompts, through
 from mini_models.zoo import drawn_by
 
@@ -23,7 +23,7 @@ MANY = 8  # drawings of a prompt
 COLOURS = 64  # of a file
 PAGE = """# Gallery
 
-Everything on this page was drawn_by by models that come with the book, with the prompts that stand \
+Everything on this page was drawn by models that come with the book, with the prompts that stand \
 beside it, and nothing was picked: the first drawings of a fixed seed. `make gallery` draws it all \
 again. Each picture is 32 pixels on a side, or 28.
 
@@ -47,7 +47,7 @@ training.
 
 {dalle_shapes}
 
-It can also finish a picture. The upper half is given, the lower half is drawn_by, once for each \
+It can also finish a picture. The upper half is given, the lower half is drawn, once for each \
 caption.
 
 {halves}
@@ -72,7 +72,7 @@ painted from them: scenes of the held-out pairs, and emoji that were kept from t
 
 {words}
 """
-CLOTHES = "sixteen pieces of clothing, drawn_by without a prompt"
+CLOTHES = "sixteen pieces of clothing, drawn without a prompt"
 LEARNED = (
     "cat face", "猫脸", "sun", "太阳", "sleeping face", "睡着了", "rocket", "火箭",
 )  # fmt: skip
@@ -89,10 +89,9 @@ def strip(name: str, images: Tensor, columns: int = 4) -> str:
     row = row.clamp(0, 1).mul(255).round().to(torch.uint8).expand(3, -1, -1)
     row = row.repeat_interleave(TIMES, 1).repeat_interleave(TIMES, 2).permute(1, 2, 0)
     path = BOOK / "gallery" / f"{name}.png"
-    part = path.with_suffix(".part")
     page = Image.fromarray(row.contiguous().numpy()).quantize(COLOURS, dither=Image.Dither.NONE)
-    page.save(part, format="PNG", optimize=True)  # of few colours, a third of the weight
-    os.replace(part, path)
+    with whole(path) as part:
+        page.save(part, format="PNG", optimize=True)  # of few colours, a third of the weight
     return f"gallery/{path.name}"
 
 
@@ -168,9 +167,7 @@ def main() -> None:
         composed=of_prompts("dalle-emoji", COMPOSED, nearest=True, start=len(LEARNED)),
         words=words(),
     )
-    part = BOOK / "gallery.part"
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, BOOK / "gallery.md")
+    write_whole(BOOK / "gallery.md", page)
     print(f"wrote {BOOK / 'gallery.md'}")
 
 

@@ -8,7 +8,6 @@ python tools/notebooks.py stamp --address A --commit C SRC DST
 """
 
 import argparse
-import os
 import re
 import sys
 import time
@@ -19,13 +18,13 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from chapter_rules import CELL_METADATA, METADATA, faults, faults_between, setup_source
+from mini_models.machine.files import whole
 
 
 def write(notebook, path: Path) -> None:
-    """Under a temporary name first, so that an interrupted run leaves the old notebook."""
-    temporary = path.with_suffix(".tmp")
-    nbformat.write(notebook, temporary)
-    os.replace(temporary, path)
+    """Whole or not at all, so that an interrupted run leaves the old notebook."""
+    with whole(path) as part:
+        nbformat.write(notebook, part)
 
 
 def tidy(notebook) -> None:

@@ -172,7 +172,7 @@ def fitting(caption: str, language: str, length: int = EMOJI_TEXT_LENGTH) -> str
 
 
 class EmojiBatches:
-    """Drawings of "train" with captions as ids; `batches[step]` is a function of the step.
+    """Pictures of "train" with captions as ids; `batches[step]` is a function of the step.
 
     Every epoch takes each picture once, in a new order. Each time it is moved by up to one pixel
     on its white ground, and gets a caption of `caption_of` in one of the languages at random.

@@ -41,7 +41,7 @@ CHANGES = {  # to what `trained` does
 
 @cache
 def to_learn() -> Tensor:
-    """WithStep of training scenes, [PICTURES, 3, 32, 32], always the same."""
+    """Pictures of training scenes, [PICTURES, 3, 32, 32], always the same."""
     return captioned("train", PICTURES, seed=7)[0]
 
 

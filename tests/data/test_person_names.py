@@ -1,4 +1,4 @@
-"""Tests of mini_models.data.person_names: the plays are told apart, no name of the test is ever learned
+"""Tests of mini_models.data.person_names: plays are told apart, no name of the test is ever learned
 from, and the gold set is drawn and tagged as its file says."""
 
 import random

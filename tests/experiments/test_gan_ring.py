@@ -1,4 +1,4 @@
-"""Tests of mini_models.experiments.gan_ring: counts by brute force, the paper's loop, stored games."""
+"""Tests of mini_models.experiments.gan_ring: brute force, the paper's loop, stored games."""
 
 import math
 from dataclasses import replace

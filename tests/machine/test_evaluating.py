@@ -1,4 +1,4 @@
-"""Tests of mini_models.machine.evaluating: a model that was asked goes on as if nothing had been."""
+"""Tests of mini_models.machine.evaluating: a model that was asked goes on as it was."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Tests of mini_models.recipes.training_run: what a run says, refuses and leaves, in one process."""
+"""Tests of mini_models.recipes.training_run: what a run says, refuses and leaves."""
 
 import json
 from dataclasses import replace
