@@ -8,7 +8,6 @@ READY := .venv/ready
 SITE := _build/html/index.html
 # how many processes test side by side, each with one thread: more threads than cores only wait
 PROCESSES ?= 2
-PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES)
 SOURCES := _config.yml _toc.yml $(shell find book notebooks tools -type f -not -path '*/.*' -not -path '*/__pycache__/*')
 
 .PHONY: book test notebooks gallery serve bench lint clean
@@ -17,9 +16,9 @@ SOURCES := _config.yml _toc.yml $(shell find book notebooks tools -type f -not -
 book: $(SITE)  ## build the site
 	@echo "The book is built. Open $(SITE) in a browser, or run: make serve"
 
-test: $(READY) $(SITE)  ## unit tests, the built site, and every notebook against its stored outputs
-	$(PARALLEL) tests --dist loadfile
-	$(PARALLEL) --nbval notebooks --dist loadscope --nbval-cell-timeout 300 -o filterwarnings=default
+# the chapters first: they take longest, and the short tests fill what is left
+test: $(READY) $(SITE)  ## every notebook against its stored outputs, unit tests, the built site
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval notebooks tests --nbval-cell-timeout 300 -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 notebooks: $(READY)  ## run every chapter again and store its outputs
 	$(BIN)/python tools/notebooks.py run notebooks/*.ipynb
