@@ -24,15 +24,7 @@ from mini_models.data.person_names import gold, silver
 from mini_models.data.squad import squad_scores
 from mini_models.data.stories import stories
 from mini_models.experiments import baselines
-from mini_models.finetune import examples
-from mini_models.finetune.heads import (
-    FineTuned,
-    SequenceHead,
-    SpanHead,
-    TokenHead,
-    finetune,
-    predict,
-)
+from mini_models.finetune import examples, heads
 from mini_models.machine.devices import best_device
 from mini_models.pretrained.minilm import minilm
 from mini_models.train import TrainConfig
@@ -108,26 +100,26 @@ def span_scores(held_out, encoded, logits):
 
 JOBS = {
     "sentiment": Job(
-        cache(minilm), lambda d: SequenceHead(d, len(CLASSES)), film_reviews,
+        cache(minilm), lambda d: heads.SequenceHead(d, len(CLASSES)), film_reviews,
         lambda texts, tokenizer, T: examples.of_texts(texts, tokenizer, CLASSES, T),
         class_scores, baselines.linear_text,
     ),
     "names": Job(
-        cache(minilm), lambda d: TokenHead(d, len(TAGS)), lambda: (silver("train"), gold()),
+        cache(minilm), lambda d: heads.TokenHead(d, len(TAGS)), lambda: (silver("train"), gold()),
         of_tags, tag_scores, baselines.linear_tags,
     ),
     "renamed": Job(
-        cache(minilm), lambda d: TokenHead(d, len(TAGS)),
+        cache(minilm), lambda d: heads.TokenHead(d, len(TAGS)),
         lambda: (renamed(silver("train")), gold()),
         of_tags, tag_scores, baselines.linear_tags,
     ),
     "answers": Job(
-        cache(minilm), SpanHead, lambda: (stories("train", 2000), stories("held_out", 400)),
+        cache(minilm), heads.SpanHead, lambda: (stories("train", 2000), stories("held_out", 400)),
         of_stories, span_scores,
         baselines.linear_spans, lr=3e-4, batch_size=16,
     ),
     "poets": Job(
-        cache(tang_body), lambda d: SequenceHead(d, POETS), quatrains_by_poet,
+        cache(tang_body), lambda d: heads.SequenceHead(d, POETS), quatrains_by_poet,
         lambda texts, tokenizer, T: examples.of_texts(texts, tokenizer, poets(), T),
         class_scores, lambda train, held_out: baselines.linear_text(train, held_out, "char"),
         lr=3e-4, batch_size=16, epochs=10,
@@ -144,13 +136,13 @@ def tuned_scores(job: Job, n: int, frozen: bool, seed: int) -> dict[str, float]:
     """Fine-tune on n labels, and score on everything held out."""
     (body, tokenizer), (train, held_out) = job.body(), job.texts()
     torch.manual_seed(seed)
-    model = FineTuned(copy.deepcopy(body), job.head(body.config.d_model)).to(best_device())
+    model = heads.FineTuned(copy.deepcopy(body), job.head(body.config.d_model)).to(best_device())
     T = body.config.context_length
     chosen = job.encode(some(train, n, seed), tokenizer, T)
     B = job.batch_size if n > 256 else 8
-    finetune(model, chosen, config_for(job, len(chosen), B, frozen, seed), B, frozen)
+    heads.finetune(model, chosen, config_for(job, len(chosen), B, frozen, seed), B, frozen)
     encoded = job.encode(held_out, tokenizer, T)
-    return job.scores(held_out, encoded, predict(model, encoded))
+    return job.scores(held_out, encoded, heads.predict(model, encoded))
 
 
 def config_for(job: Job, n: int, batch_size: int, frozen: bool, seed: int) -> TrainConfig:

@@ -2,13 +2,7 @@
 
 from mini_models.clip import CLIP, CLIPConfig, clip_loss
 from mini_models.corpora import LANGUAGES
-from mini_models.data.emoji import (
-    EMOJI_TEXT_LENGTH,
-    EMOJI_VOCABULARY,
-    LabelledEmoji,
-    emoji_sha256,
-    emoji_tokenizer,
-)
+from mini_models.data import emoji
 from mini_models.data.shapes.batches import SHAPES_TEXT_LENGTH, NearPairs, caption_tokenizer
 from mini_models.data.shapes.grammar import SPLITS, caption, scenes
 from mini_models.machine.files import digest
@@ -49,8 +43,8 @@ def clip_emoji_task(recipe: Recipe, seed: int) -> Task:
         return {"held_out": _missed(found["drawings"]), **rows}
 
     return Task(
-        CLIP(recipe.model), LabelledEmoji(recipe.batch_size, seed), clip_loss, measure,
-        "mistakes a text", emoji_sha256(), tokenizer=emoji_tokenizer(), item="pairs",
+        CLIP(recipe.model), emoji.LabelledEmoji(recipe.batch_size, seed), clip_loss, measure,
+        "mistakes a text", emoji.emoji_sha256(), tokenizer=emoji.emoji_tokenizer(), item="pairs",
     )  # fmt: skip
 
 
@@ -67,7 +61,7 @@ RECIPES = {
     "clip-emoji": Recipe(
         "finds emoji for names and keywords in English and Chinese; five minutes on two cores",
         clip_emoji_task,
-        CLIPConfig(vocab_size=EMOJI_VOCABULARY, text_length=EMOJI_TEXT_LENGTH, spread=0.1),
+        CLIPConfig(emoji.EMOJI_VOCABULARY, emoji.EMOJI_TEXT_LENGTH, spread=0.1),
         TrainConfig(steps=3500, lr=3e-3, decay=0.7), batch_size=128,
     ),
 }  # fmt: skip

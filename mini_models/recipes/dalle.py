@@ -4,13 +4,7 @@ from dataclasses import replace
 
 from mini_models import zoo
 from mini_models.dalle import DALLE, DALLEConfig, dalle_loss
-from mini_models.data.emoji import (
-    EMOJI_TEXT_LENGTH,
-    EMOJI_VOCABULARY,
-    EmojiBatches,
-    emoji_sha256,
-    emoji_tokenizer,
-)
+from mini_models.data import emoji
 from mini_models.data.shapes.batches import ShapesBatches, english_tokenizer, shapes_sha256
 from mini_models.recipes.judges import exact_by_split, image_nats
 from mini_models.recipes.task import Recipe, Task
@@ -43,8 +37,8 @@ def dalle_emoji_task(recipe: Recipe, seed: int) -> Task:
                 (("held_out", "drawings"), ("concepts", "concepts"))}  # fmt: skip
 
     return Task(
-        with_dvae(recipe.model, "dvae-emoji"), EmojiBatches(recipe.batch_size, seed), dalle_loss,
-        measure, "nats an image token", emoji_sha256(), tokenizer=emoji_tokenizer(),
+        with_dvae(recipe.model, "dvae-emoji"), emoji.EmojiBatches(recipe.batch_size, seed),
+        dalle_loss, measure, "nats an image token", emoji.emoji_sha256(), tokenizer=emoji.emoji_tokenizer(),
         item="pictures",
     )  # fmt: skip
 
@@ -58,7 +52,9 @@ RECIPES = {
     "dalle-emoji": Recipe(
         "draws emoji from captions in English and Chinese; half an hour on two cores",
         dalle_emoji_task,
-        DALLEConfig(EMOJI_VOCABULARY, text_length=EMOJI_TEXT_LENGTH, d_model=160, n_heads=5),
+        DALLEConfig(
+            emoji.EMOJI_VOCABULARY, text_length=emoji.EMOJI_TEXT_LENGTH, d_model=160, n_heads=5
+        ),
         TrainConfig(steps=3000, lr=5e-3, optimizer="muon", decay=0.7), batch_size=64,
     ),
 }  # fmt: skip

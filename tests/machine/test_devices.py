@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mini_models.machine.devices import best_device, device_of, prefers_bf16
+from mini_models.machine.devices import best_device, device_of, on_device, prefers_bf16
 
 # agrees with what torch says
 
@@ -55,3 +55,23 @@ def test_a_cpu_prefers_bfloat16_where_it_multiplies_it_in_hardware(can, prefers,
 def test_other_devices_stay_with_float32():
     assert prefers_bf16(torch.device("mps")) is False
     assert isinstance(prefers_bf16(torch.device("cpu")), bool)
+
+
+def test_a_generator_goes_to_the_device_where_its_numbers_are_wanted(monkeypatch):
+    here = torch.Generator().manual_seed(3)
+    assert on_device(None, torch.device("cuda")) is None
+    assert on_device(here, torch.device("cpu")) is here and on_device(here, "cpu") is here
+    made = []
+
+    class There:  # no other device is at hand: what would be made, and from which seed
+        def __init__(self, device):
+            made.append(str(device))
+
+        def manual_seed(self, seed):
+            made.append(seed)
+            return self
+
+    monkeypatch.setattr("torch.Generator", There)
+    first, second = on_device(here, "cuda"), on_device(here, torch.device("cuda"))
+    assert isinstance(first, There) and isinstance(second, There)
+    assert made[0] == made[2] == "cuda" and made[1] != made[3]  # every draw goes on
