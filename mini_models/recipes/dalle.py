@@ -38,8 +38,8 @@ def dalle_emoji_task(recipe: Recipe, seed: int) -> Task:
 
     return Task(
         with_dvae(recipe.model, "dvae-emoji"), emoji.EmojiBatches(recipe.batch_size, seed),
-        dalle_loss, measure, "nats an image token", emoji.emoji_sha256(), tokenizer=emoji.emoji_tokenizer(),
-        item="pictures",
+        dalle_loss, measure, "nats an image token", emoji.emoji_sha256(),
+        tokenizer=emoji.emoji_tokenizer(), item="pictures",
     )  # fmt: skip
 
 
