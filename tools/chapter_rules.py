@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-TAGS = {"remove-cell", "hide-input", "agree", "nbval-ignore-output"}
+TAGS = {"remove-cell", "hide-input", "hide-output", "agree", "nbval-ignore-output"}
 MAX_BYTES, MAX_LINES, MAX_COLUMNS = 400_000, 15, 72
 METADATA = {"kernelspec", "language_info"}
 CELL_METADATA = {"tags", "mystnb"}
@@ -31,6 +31,8 @@ PLUMBING = {
     "DALLE",  # chapter 17 derives its decoder and its loss; the rest holds the dVAE
     "forward_flops",  # chapter 04 writes it out in an assert
 }
+ASKS = re.compile(r"[Bb]efore you run")
+HEADING = re.compile(r"^#+ ", re.MULTILINE)
 LOCAL = re.compile(
     r"(?<![\w./:])/(?:home|root|work|tmp|Users|opt|usr|var)/[\w./-]+|[A-Z]:\\\\?Users"
 )
@@ -52,7 +54,8 @@ def faults(path: Path) -> list[str]:
         return [f"{path.name}: is not a readable notebook ({error}); restore it"]
     found = [*_file(path, notebook), *_order(code), *_ids(notebook.cells), *_setup(code)]
     found += [fault for cell in code for fault in [*_code(cell), *_outputs(cell)]]
-    found += [*_ignored(code), *_definitions(path.stem, code), *_text(notebook.cells)]
+    found += [*_ignored(code), *_predictions(notebook.cells)]
+    found += [*_definitions(path.stem, code), *_text(notebook.cells)]
     return [f"{path.name}: {fault}" for fault in found]
 
 
@@ -139,6 +142,32 @@ def _ignored(code):
             near = code[i : i + 4]
             if not any(isinstance(n, ast.Assert) for c in near for n in _walk(c)):
                 yield f"cell {cell.id} ignores its output and no assert follows it: assert a band"
+
+
+def _predictions(cells):
+    """What answers "Before you run the next cell" is closed, and nothing else is.
+
+    A question reaches to the next one or to the next heading. One that an assert alone answers has
+    no output to close.
+    """
+    stretches = [(None, [])]  # the cell that asks, and the code cells within its reach
+    for cell in cells:
+        if cell.cell_type == "code":
+            stretches[-1][1].append(cell)
+        elif ASKS.search(cell.source):
+            stretches.append((cell.id, []))
+        elif HEADING.search(cell.source):
+            stretches.append((None, []))
+    for asks, code in stretches:
+        closed = [c for c in code if "hide-output" in c.metadata.get("tags", [])]
+        shows = [c for c in code if c.get("outputs")]
+        if asks is None:
+            for cell in closed:
+                yield f"cell {cell.id} closes its output, but no question stands before it: ask one"
+        elif shows and shows[0] is code[0] and code[0] not in closed:
+            yield f"cell {code[0].id} answers cell {asks} in the open: tag it hide-output"
+        elif shows and not closed:
+            yield f"cell {asks} asks, but its answer is in the open: tag that cell hide-output"
 
 
 def _walk(cell):

@@ -79,6 +79,8 @@ def run(path: Path) -> float:
 def stamp(source: Path, target: Path, address: str, commit: str) -> None:
     """Copy a chapter so that, alone, its first cell installs mini_models from address@commit.
 
+    What the site keeps closed until the reader opens it, the copy keeps closed too.
+
     Args:
         address: of the repository, such as https://github.com/OWNER/NAME or file:///a/folder.
     """
@@ -88,6 +90,9 @@ def stamp(source: Path, target: Path, address: str, commit: str) -> None:
     if 'SOURCE = ""' not in first.source:
         raise ValueError(f"{source.name} has no set-up cell to fill in: run clean first")
     first.source = first.source.replace('SOURCE = ""', f'SOURCE = "{where}@{commit}"')
+    for cell in notebook.cells:
+        if "hide-output" in cell.metadata.get("tags", []):
+            cell.metadata["jupyter"] = {"outputs_hidden": True}  # as JupyterLab calls it
     write(notebook, target)
 
 

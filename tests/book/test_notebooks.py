@@ -112,6 +112,12 @@ def drop(name):
     return lambda book: book.cells.remove(named(book, name))
 
 
+def ask(*behind):
+    """A plan to ask a question, with these cells behind it."""
+    question = text("question", "**Before you run the next cell:** what will it say?")
+    return lambda book: book.cells.extend([question, *behind])
+
+
 def widget_state(book):
     book.metadata["widgets"] = {"state": {}}
 
@@ -150,7 +156,8 @@ FAULTS = {  # what is planted, and what must be said of it
     "a magic": (add("%timeit 1"), "cell planted is not plain Python: leave out magics"),
     "an unknown tag": (
         add("1", "skip"),
-        "cell planted has the tag skip: use only agree, hide-input, nbval-ignore-output",
+        "cell planted has the tag skip: use only agree, hide-input, hide-output, "
+        "nbval-ignore-output, remove-cell",
     ),
     "an id of digits": (add(name="0f1e2d3c"), "cell 0f1e2d3c needs a unique id of words"),
     "an id of chance": (add(name="deadbeef"), "cell deadbeef needs a unique id of words"),
@@ -192,6 +199,18 @@ FAULTS = {  # what is planted, and what must be said of it
         lambda book: named(book, "set-up").metadata.update(tags=[]),
         "the set-up cell is not tagged remove-cell: run tools/notebooks.py clean",
     ),
+    "an answer in the open": (
+        ask(code("planted", "print(1)", outputs=printed("1"))),
+        "cell planted answers cell question in the open: tag it hide-output",
+    ),
+    "a later answer in the open": (
+        ask(code("trains", "x = 1"), code("planted", "print(x)", outputs=printed("1"))),
+        "cell question asks, but its answer is in the open: tag that cell hide-output",
+    ),
+    "an answer closed behind the next heading": (
+        ask(text("next", "## Next"), code("planted", "1", "hide-output", outputs=printed("1"))),
+        "cell planted closes its output, but no question stands before it: ask one",
+    ),
     "no title": (drop("title"), "does not begin with a title: make the first cell '# Name'"),
     "too few exercises": (
         replace("exercises", EXERCISE.format("a"), ""),
@@ -212,6 +231,19 @@ def test_a_planted_fault_is_found_named_and_explained(tmp_path, plant, said):
     number(notebook)
     found = chapter_rules.faults(save(notebook, tmp_path))
     assert len(found) == 1 and re.search(f"^02_attention.ipynb: {said}", found[0]), found
+
+
+def test_a_question_whose_answer_is_closed_or_shows_nothing_is_no_fault(tmp_path):
+    notebook = chapter()
+    shown = printed("1")
+    ask(code("trains", "x = 1"), code("answer", "x", "hide-output", outputs=shown))(notebook)
+    notebook.cells += [
+        text("again", "**Before you run it:** is it 1?"),
+        code("claim", "assert x == 1"),
+    ]
+    notebook.cells += [text("next", "## Next"), code("open", "x", outputs=shown)]
+    number(notebook)
+    assert chapter_rules.faults(save(notebook, tmp_path)) == []
 
 
 def test_a_cell_that_was_not_run_and_one_run_out_of_order_are_found(tmp_path):
@@ -304,6 +336,17 @@ def test_a_run_that_fails_leaves_the_chapter_as_it_was(tmp_path, capsys):
     assert notebooks.main(["run", str(path)]) == 1
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
     assert "is left as it was" in (said := capsys.readouterr().err) and "ZeroDivisionError" in said
+
+
+def test_what_is_closed_on_the_site_is_closed_in_a_stamped_notebook_too(tmp_path):
+    notebook = chapter()
+    ask(code("answer", "print(1)", "hide-output", outputs=printed("1")))(notebook)
+    target = tmp_path / "out.ipynb"
+    notebooks.stamp(save(notebook, tmp_path), target, "https://example.org/a/b.git", "abc")
+    stamped = nbformat.read(target, 4)
+    nbformat.validate(stamped)
+    closed = [c.id for c in stamped.cells if c.metadata.get("jupyter") == {"outputs_hidden": True}]
+    assert closed == ["answer"] and named(stamped, "answer").outputs[0].text == "1"
 
 
 def test_a_notebook_without_a_set_up_cell_cannot_be_stamped(tmp_path):
