@@ -132,6 +132,9 @@ def mend(page: str) -> str:
             button["aria-label"] = shown
     for summary in soup.select("summary[aria-label]"):
         del summary["aria-label"]
+    # what is hidden below a cell answers the question above it; book.css says how that looks
+    for answer in soup.select("details.below-input"):
+        answer["class"], answer.summary.string = "answer", "Answer"
     # all content stands in a landmark
     for logo in soup.select("a.navbar-brand"):
         logo.parent.name, logo.parent["aria-label"] = "nav", "Home"

@@ -353,6 +353,63 @@ def test_the_search_finds_a_word(site, home, start):
     assert any("02_attention.html" in address for address in found)
 
 
+@pytest.fixture
+def browser(start):
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(**start)
+
+
+def answers(page):
+    """How many answers of a page there are, how many are open, and how many can be read."""
+    there = page.locator("details.answer")
+    read = [answer.is_visible() for answer in there.locator(".cell_output").all()]
+    return there.count(), page.locator("details.answer[open]").count(), sum(read)
+
+
+def test_an_answer_is_closed_until_a_reader_opens_it_and_open_on_paper(home, browser):
+    page = browser.new_page()
+    page.goto(f"{home}/notebooks/02_attention.html")
+    n, opened, _ = answers(page)
+    assert n > 5 and opened == 0
+    asked = page.locator("details.answer > summary")
+    asked.nth(0).click()
+    asked.nth(1).press("Enter")
+    assert answers(page) == (n, 2, 2)
+    page.emulate_media(media="print")
+    assert answers(page) == (n, 2, n)
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert answers(page) == (n, n, n)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert answers(page) == (n, 2, 2)
+
+
+def test_the_switch_opens_all_answers_of_all_chapters_until_it_is_switched_back(home, browser):
+    page = browser.new_page()
+    page.goto(f"{home}/notebooks/02_attention.html")
+    page.get_by_label("Show all answers").check()
+    n, opened, read = answers(page)
+    assert n == opened == read > 0
+    page.goto(f"{home}/notebooks/04_transformer.html")
+    n, opened, _ = answers(page)
+    assert n == opened > 0
+    page.get_by_label("Show all answers").uncheck()
+    assert answers(page) == (n, 0, 0)
+    page.reload()
+    assert answers(page) == (n, 0, 0)
+
+
+def test_without_scripts_an_answer_opens_and_prints_all_the_same(home, browser):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(f"{home}/notebooks/04_transformer.html")
+    assert not page.get_by_label("Show all answers").count()
+    page.locator("details.answer > summary").first.click()
+    n, opened, read = answers(page)
+    assert n > opened == read == 1
+    page.emulate_media(media="print")
+    assert answers(page) == (n, 1, n)
+
+
 # --- the workflow that publishes
 
 
