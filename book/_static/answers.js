@@ -9,7 +9,7 @@ document.addEventListener("DOMContentLoaded", () => {
     `<label class="all-answers"><input type="checkbox"> Show all answers</label>`);
   const all = document.querySelector(".all-answers input");
   all.checked = localStorage.getItem("answers") === "shown";
-  set(answers, all.checked);
+  if (all.checked) set(answers, true); // and leave open what the address led to
   all.addEventListener("change", () => {
     localStorage.setItem("answers", all.checked ? "shown" : "asked for");
     set(answers, all.checked);
