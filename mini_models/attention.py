@@ -149,9 +149,9 @@ class MultiHeadAttention(nn.Module):
     def weights(self, x: Tensor, mask: Tensor | str | None = None) -> Tensor:
         """The attention weights [B, H, T, T] that `forward` uses, for looking at."""
         q, k, v = self.project(x)
-        if isinstance(mask, str):
-            mask = causal_mask(x.shape[1], device=x.device)
-        return scaled_dot_product_attention(q, k, v, _with_head_axis(mask))[1]
+        mask, is_causal = self._mask_for_torch(mask)
+        mask = causal_mask(x.shape[1], device=x.device) if is_causal else mask
+        return scaled_dot_product_attention(q, k, v, mask)[1]
 
     @staticmethod
     def _mask_for_torch(mask) -> tuple[Tensor | None, bool]:

@@ -186,11 +186,13 @@ def restoration(model: BERTForPretraining, batches) -> dict[str, float]:
             tokens, follows = model(inputs, segments, attend, where)
             truth = targets[where]
             nats.append(F.cross_entropy(tokens.float(), truth, reduction="none"))
-            ranks.append((tokens > tokens.gather(1, truth[:, None])).sum(dim=1))
+            ranks.append(
+                (~(tokens < tokens.gather(1, truth[:, None]))).sum(dim=1)
+            )  # ties before it
             pairs.append((follows.argmax(dim=1) == elsewhere)[elsewhere != IGNORED])
     nats, ranks, pairs = (torch.cat(x).float() for x in (nats, ranks, pairs))
-    found = {"held_out": nats.mean(), "accuracy": (ranks < 1).float().mean(),
-             "top5": (ranks < 5).float().mean()}  # fmt: skip
+    found = {"held_out": nats.mean(), "accuracy": (ranks <= 1).float().mean(),
+             "top5": (ranks <= 5).float().mean()}  # fmt: skip
     found |= {"follows": pairs.mean()} if len(pairs) else {}
     return {name: float(value) for name, value in found.items()}
 

@@ -187,7 +187,8 @@ def clip_loss(model: CLIP, batch: tuple[Tensor, ...]) -> Tensor:
 def ranks(scores: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
     """The place, counted from 1, of the best right answer to each row; int64 [N].
 
-    A wrong answer with the same score comes first, so that scores all alike earn nothing.
+    A wrong answer with the same score comes first, and nan behind all, so that scores all alike,
+    or none, earn nothing.
 
     Args:
         scores: [N, M] of N questions with M answers.
@@ -204,7 +205,7 @@ def ranks(scores: Tensor, rows: Tensor | None = None, columns: Tensor | None = N
             f"{lonely} of {len(scores)} questions have no right answer: leave them out"
         )
     best = scores.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-    return 1 + (~right & (scores >= best)).sum(dim=1)
+    return 1 + (~right & ~(scores < best)).sum(dim=1)
 
 
 def recall_at(scores: Tensor, k: int, rows=None, columns=None) -> float:
@@ -215,6 +216,7 @@ def recall_at(scores: Tensor, k: int, rows=None, columns=None) -> float:
 def chance_at(k: int, rows: Tensor, columns: Tensor) -> float:
     """What `recall_at` gives on average to answers in random order; labels as in `ranks`."""
     m, right = len(columns), (rows[:, None] == columns).sum(dim=1).tolist()
+    k = min(k, m)  # of fewer answers all are among the k best
     return sum(1 - math.comb(m - r, k) / math.comb(m, k) for r in right) / len(right)
 
 

@@ -204,7 +204,8 @@ class TextToImageGAN(nn.Module):
 
     def draw(self, ids: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `TextGenerator.draw`, by the average."""
-        return self.settled().draw(ids, generator)
+        kept = self.generator if self.average is None else self.average.module
+        return kept.draw(ids, generator)
 
     def settled(self) -> TextGenerator:
         """The generator to keep: the average, if there is one."""

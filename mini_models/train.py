@@ -113,7 +113,8 @@ def evaluate(model: nn.Module, batches, loss_of) -> float:
             batch = recursively_apply(lambda t: t.to(device), batch)
             targets = batch[-1]
             n = len(targets) if targets.is_floating_point() else int((targets != IGNORED).sum())
-            total, count = total + float(loss_of(model, batch)) * n, count + n
+            if n:  # the mean over nothing is nan
+                total, count = total + float(loss_of(model, batch)) * n, count + n
     if not count:
         raise ValueError("there is no target to measure on: give at least one batch")
     return total / count

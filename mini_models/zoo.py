@@ -131,9 +131,12 @@ def find(name: str) -> Path:
 def save(path: Path, model: nn.Module, tokenizer, card: dict) -> None:
     """Write a model and its card so that `load` finds them, each renamed when it is complete."""
     about = {"kind": type(model).__name__, "config": asdict(model.config)}
-    for alphabet, kind in ALPHABETS.items():
-        if isinstance(tokenizer, kind):
-            about[alphabet] = getattr(tokenizer, alphabet)
+    about |= {
+        a: getattr(tokenizer, a) for a, kind in ALPHABETS.items() if isinstance(tokenizer, kind)
+    }
+    if tokenizer is not None and not ALPHABETS.keys() & about.keys():
+        known = ", ".join(kind.__name__ for kind in ALPHABETS.values())
+        raise ValueError(f"a file keeps no {type(tokenizer).__name__}: give one of {known}")
     with whole(path.with_suffix(".json")) as part:  # the card takes its place after the weights
         part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         weights.write_safetensors(path, packed(model.state_dict()), about)

@@ -306,3 +306,10 @@ def test_attention_learns_to_find_the_marked_position():
         losses.append(loss.item())
     assert losses[0] > 0.9  # the plain mean of the values would stay above 0.75
     assert sum(losses[-10:]) / 10 < 0.1
+
+
+def test_weights_refuse_a_mask_that_forward_refuses():
+    attention, x = MultiHeadAttention(8, 2), torch.zeros(1, 3, 8)
+    for look in (attention, attention.weights):
+        with pytest.raises(ValueError, match="mask 'casual' is unknown: give a bool tensor"):
+            look(x, "casual")

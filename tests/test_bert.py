@@ -381,3 +381,19 @@ def test_with_one_side_alone_the_middle_of_two_cannot_be_told(letters):
         found[name] = restoration(model, batches[-2:])["accuracy"]
     assert found["both"] > 0.95
     assert found["left"] < 0.25  # 1/8 is chance
+
+
+def test_a_model_that_finds_all_tokens_equally_likely_restores_none():
+    class Flat(torch.nn.Module):
+        def __init__(self, logit):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.full([30], logit))
+
+        def forward(self, inputs, segments, attend, where):
+            return self.bias.expand(int(where.sum()), 30), torch.zeros(len(inputs), 2)
+
+    ids = torch.arange(8).view(2, 4)
+    batch = (ids, torch.zeros_like(ids), ids >= 0, torch.full([2], IGNORED), ids)
+    for logit in (0.0, math.nan):
+        found = restoration(Flat(logit), [batch])
+        assert found["accuracy"] == 0 and found["top5"] == 0

@@ -126,6 +126,19 @@ def test_chance_is_what_random_scores_come_to():
     assert chance_at(1, rows, rows) == pytest.approx(1 / 20)
 
 
+def test_scores_that_are_no_numbers_or_all_alike_earn_nothing():
+    for scores in (torch.full((5, 5), math.nan), torch.zeros(5, 5), torch.full((5, 5), -math.inf)):
+        assert ranks(scores).tolist() == [5] * 5 and recall_at(scores, 1) == 0
+    scores = torch.eye(4)
+    scores[0, 1], scores[1, 1] = math.nan, math.nan  # a wrong answer to 0, the right one to 1
+    assert ranks(scores).tolist() == [2, 4, 1, 1]
+
+
+def test_of_fewer_answers_than_k_chance_finds_every_one():
+    rows = torch.arange(3)
+    assert chance_at(5, rows, rows) == 1 and chance_at(3, rows, rows) == 1
+
+
 # properties
 
 

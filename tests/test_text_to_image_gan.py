@@ -177,6 +177,15 @@ def test_a_game_resumes_with_the_same_weights(tmp_path):
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+def test_drawing_in_the_middle_of_a_game_changes_nothing_in_it():
+    torch.manual_seed(0)
+    game, (_, ids, _) = TextToImageGAN(SMALL), MatchingBatches(4, objects=1)[0]
+    before = {name: (p.requires_grad, p.clone()) for name, p in game.named_parameters()}
+    assert game.draw(ids).shape == (4, 3, 32, 32) and game.training
+    for name, p in game.named_parameters():
+        assert p.requires_grad == before[name][0] and p.equal(before[name][1]), name
+
+
 # refuses
 
 

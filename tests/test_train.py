@@ -243,3 +243,21 @@ def test_a_small_gpt_learns_a_rule(optimizer, precision):
     assert before > 2.2  # log 11 = 2.4
     assert losses[-1] < 0.4
     assert isinstance(prefers_bf16(torch.device("cpu")), bool)
+
+
+def test_a_batch_without_a_target_does_not_count():
+    model, (inputs, targets) = small_gpt(), BATCHES[0]
+    nothing = (inputs, torch.full_like(targets, -100))
+    assert evaluate(model, [(inputs, targets), nothing], gpt_loss) == pytest.approx(
+        gpt_loss(model, (inputs, targets)).item()
+    )
+    with pytest.raises(ValueError, match="there is no target to measure on"):
+        evaluate(model, [nothing], gpt_loss)
+
+
+def test_a_clip_of_zero_is_no_limit():
+    free, open_ended = small_gpt(), small_gpt()
+    losses = train(free, BATCHES, gpt_loss, replace(SHORT, clip=0))
+    assert losses == train(open_ended, BATCHES, gpt_loss, replace(SHORT, clip=math.inf))
+    assert_close(weights(free), weights(open_ended), rtol=0, atol=0)
+    assert losses[-1] < losses[0]

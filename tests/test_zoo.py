@@ -10,7 +10,7 @@ from mini_models import zoo
 from mini_models.gan import GAN, GANConfig
 from mini_models.gpt import GPT, GPTConfig
 from mini_models.machine.weights import write_safetensors
-from mini_models.tokenizers import CharTokenizer
+from mini_models.tokenizers import ByteLevelBPE, CharTokenizer
 from mini_models.zoo import drawn_by
 
 
@@ -185,3 +185,10 @@ def test_a_prompt_too_many_and_one_too_few_are_refused(painter):
     for prompt in (None, " "):
         with pytest.raises(ValueError, match="there is no prompt.*in these words: black white"):
             drawn_by(Reader(), Words(), prompt, 1)
+
+
+def test_a_tokenizer_that_a_file_cannot_keep_is_refused_before_anything_is_written(tmp_path):
+    path = tmp_path / "gpt.safetensors"
+    with pytest.raises(ValueError, match="a file keeps no ByteLevelBPE: give one of CharTokenizer"):
+        zoo.save(path, GPT(GPTConfig(256, 8, 1, 1, 8)), ByteLevelBPE([]), {})
+    assert list(tmp_path.iterdir()) == []

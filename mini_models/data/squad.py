@@ -68,7 +68,7 @@ def read_squad(path) -> list[Question]:
         and what to do.
     """
     try:
-        told = json.loads(Path(path).read_text(encoding="utf-8"))
+        told = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): save it in that encoding") from None
     except json.JSONDecodeError as error:

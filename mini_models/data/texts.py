@@ -86,7 +86,7 @@ def split_lines(text: str, lines: bool) -> tuple[str, str]:
     Raises: ValueError if there is not enough to train and to measure.
     """
     if lines:
-        kept = [line.strip() for line in text.splitlines() if line.strip()]
+        kept = [line.strip() for line in text.split("\n") if line.strip()]
         n = len(kept) // 10
         if not n:
             raise ValueError(f"the text has {len(kept)} lines: this recipe needs at least 10")

@@ -24,7 +24,8 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     floating-point numbers become half precision; whole ones stay as they are. What `unpacked`
     gives, packed again, is the same to the bit.
 
-    Raises: ValueError if a matrix holds numbers that are not finite, or is in 8 bits already.
+    Raises: ValueError if a tensor holds numbers that are not finite, or too large for half
+        precision where that is kept, or is in 8 bits already.
     """
     tensors = {}
     for name, x in state.items():
@@ -34,6 +35,7 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
             tensors[name] = x
         elif x.dim() < 2 or x.numel() < FEWEST:
             tensors[name] = x.half()
+            _refuse_infinite(name, tensors[name])
         else:
             tensors[name], tensors[f"{name}.scale"] = _rounded(name, x.detach().float())
     return tensors
@@ -56,18 +58,22 @@ def unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _rounded(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
     """x [R, …] in steps, int8, and the step of each row, bfloat16 [R]."""
+    _refuse_infinite(name, x)
     largest = x.abs().flatten(1).amax(1)
-    if not largest.isfinite().all():
-        wrong = int((~x.isfinite()).sum())
-        raise ValueError(
-            f"{wrong:,} of the {x.numel():,} numbers of {name} are not finite: "
-            "such a model is of no use; train it again, with a smaller learning rate"
-        )
     # not float16, in which the step of a row of small weights would be coarse, or 0; 127 times
     # the 8 digits of a bfloat16 is exact in float32, and so the same step is found again
     scale = (largest / LARGEST).clamp(min=torch.finfo(torch.float32).tiny).bfloat16()
     steps = (x / _along_rows(scale, x)).round().clamp(-LARGEST, LARGEST)
     return steps.to(torch.int8), scale
+
+
+def _refuse_infinite(name: str, x: Tensor) -> None:
+    wrong = int((~x.isfinite()).sum())
+    if wrong:
+        raise ValueError(
+            f"{wrong:,} of the {x.numel():,} numbers of {name} are not finite, or too large: "
+            "such a model is of no use; train it again, with a smaller learning rate"
+        )
 
 
 def _scale_of(name: str, tensors: dict[str, Tensor]) -> Tensor:

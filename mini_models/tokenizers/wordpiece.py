@@ -41,7 +41,7 @@ class WordPiece:
     @classmethod
     def from_vocab(cls, path):
         """Read a vocab.txt as BERT's release has it: one token a line."""
-        return cls(Path(path).read_text(encoding="utf-8").splitlines())
+        return cls(Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n"))
 
     @classmethod
     def bert_uncased(cls):

@@ -332,3 +332,11 @@ def test_scoring_refuses_what_has_no_score():
         squad_exact("Anna", "Anna")
     with pytest.raises(ValueError, match="the single text 'Anna': give a list"):
         squad_f1("Anna", "Anna")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_json(tmp_path):
+    path = tmp_path / "squad.json"
+    write_squad(path, [Question("1", "Who?", "Ann sings.", (("Ann", 0),))])
+    plain = read_squad(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_squad(path) == plain

@@ -102,3 +102,9 @@ def test_a_text_too_short_to_cut_is_refused():
         split_lines("x" * 19, lines=False)
     with pytest.raises(ValueError, match="the text has 9 lines: this recipe needs at least 10"):
         split_lines("a\n" * 9, lines=True)
+
+
+def test_a_line_ends_at_a_line_feed_alone():
+    lines = [f"line {i} \u2028\x0c\x85 goes on" for i in range(20)]
+    train, held_out = split_lines("\n".join(lines), lines=True)
+    assert (train + "\n" + held_out).split("\n") == lines

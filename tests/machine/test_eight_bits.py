@@ -130,3 +130,11 @@ def test_a_matrix_without_its_scale_or_with_anothers_is_refused():
         unpacked(short)
     with pytest.raises(ValueError, match=r"weight, in 8 bits, has shape \[64, 96\] and no scale"):
         unpacked({"weight": tensors["weight"]})
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e6])
+def test_a_vector_that_half_precision_cannot_hold_is_refused(wrong):
+    bias = torch.zeros(8)
+    bias[3] = wrong
+    with pytest.raises(ValueError, match="1 of the 8 numbers of bias are not finite"):
+        packed({"bias": bias})

@@ -148,3 +148,11 @@ def test_word_pieces_find_endings_that_words_share():
     pieces = WordPiece.train(text, 60)
     assert "##ing" in pieces.tokens or "##ng" in pieces.tokens
     assert len(pieces.encode("looking")) < len("looking")
+
+
+def test_a_vocabulary_has_one_token_a_line_feed_and_no_other_line_ends_one(tmp_path):
+    tokens = ["[PAD]", "[UNK]", "a", "\u2028", "b\u2028c", "\x0b", "\x85", "d"]
+    for end in ("", "\n"):
+        path = tmp_path / "vocab.txt"
+        path.write_bytes(("\n".join(tokens) + end).encode())
+        assert WordPiece.from_vocab(path).tokens == tokens
