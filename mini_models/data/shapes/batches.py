@@ -75,7 +75,7 @@ class ShapesBatches:
 
     Args:
         batch_size: B.
-        seed, language, split: as in `shapes`.
+        seed, language, split: as in `captioned`.
     Raises: ValueError for another split or language.
     """
 
