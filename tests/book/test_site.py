@@ -254,7 +254,10 @@ OVERFLOW = """() => {  // what reaches beyond the window, if the page can be scr
     .map(e => "reaches too far: " + e.outerHTML.slice(0, 90)).slice(0, 5);
 }"""
 THIN = """() => {  // drop what costs axe minutes and tells it nothing new
-  document.querySelectorAll(".katex-html").forEach(e => e.remove());  // the MathML stays
+  document.querySelectorAll(".katex-html").forEach(e => e.remove());  // the MathML stays,
+  document.querySelectorAll("math").forEach((formula, i) => {  // of all but the first its shell
+    if (i) formula.querySelector("mrow")?.replaceChildren("x");
+  });
   const seen = new Set();
   document.querySelectorAll("pre span[class]").forEach(e => {  // one token of each colour stays
     if (seen.has(e.className)) e.replaceWith(...e.childNodes);
