@@ -6,8 +6,9 @@ export TORCH_INDEX
 BIN := .venv/bin
 READY := .venv/ready
 SITE := _build/html/index.html
-# how many processes test side by side, each with one thread: more threads than cores only wait
-PROCESSES ?= 2
+# how many processes test side by side, each with one thread: one for each of two cores, and one
+# for while another waits for a browser, a notebook's start or a program of its own
+PROCESSES ?= 3
 SOURCES := _config.yml _toc.yml $(shell find book notebooks tools -type f -not -path '*/.*' -not -path '*/__pycache__/*')
 
 .PHONY: book test notebooks gallery serve bench lint clean
